@@ -22,6 +22,11 @@ const commands: readonly CommandEntry[] = [
     define: async (command) => (await import("./commands/train.js")).defineTrain(command),
   },
   {
+    name: "find-lr",
+    description: "find a start value for the learning rate by a sweep",
+    define: async (command) => (await import("./commands/find-lr.js")).defineFindLr(command),
+  },
+  {
     name: "evaluate",
     arguments: "[run]",
     description: "compute the loss and accuracy of a trained model",

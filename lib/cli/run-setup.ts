@@ -8,7 +8,8 @@ import {
   type Task,
   type TaskOptions,
 } from "../tasks/index.js";
-import type { TrainConfig } from "./config/train-config.js";
+import { loadWeights } from "../weights/index.js";
+import type { TrainConfig, TrainSettings } from "./config/train-config.js";
 import { UsageError } from "./failure.js";
 import { CountProgress } from "./output/count-progress.js";
 import { tell } from "./output/terminal.js";
@@ -77,4 +78,14 @@ export async function setUp({ settings, schedule }: TrainConfig, task: Task): Pr
       await device.close();
     },
   };
+}
+
+/** Replaces the weights that were drawn by those that the settings name, if any. Returns a line of text about it. */
+export async function startFromWeights(
+  { weights, classifier }: Pick<TrainSettings, "weights" | "classifier">,
+  { model }: OpenRun,
+): Promise<string | undefined> {
+  if (weights === undefined) return undefined;
+  await loadWeights(model, weights, { classifier });
+  return `starting from ${weights}${classifier === "skip" ? ", with a new classifier" : ""}`;
 }

@@ -1,7 +1,6 @@
 import type { Module } from "../nn/index.js";
 import { type NamedOptimizerOptions, type OptimizerName, optimizersByName, takesMomentum } from "../optim/by-name.js";
 import type { LearningRate, Optimizer, ParameterGroup } from "../optim/index.js";
-import type { Schedule } from "../schedule/index.js";
 
 /** The name of an optimizer and its options. */
 export interface OptimizerSettings {
@@ -19,7 +18,7 @@ export interface OptimizerSettings {
 export function makeOptimizer(
   model: Module,
   { optimizer, weightDecay, momentum = 0, clipNorm, nonFinite }: OptimizerSettings,
-  lr: Schedule,
+  lr: LearningRate,
 ): Optimizer<{ lr: LearningRate }> {
   const parameters = model.parameters();
   // Norms and biases have fewer than two axes. Decay would only weaken their effect.

@@ -4,6 +4,7 @@ import { run } from "./support/cli.js";
 
 const commands = [
   "train",
+  "find-lr",
   "evaluate",
   "predict",
   "export",
@@ -125,6 +126,12 @@ describe("a usage error exits with 2 and one message", () => {
       "--resume: expected the folder of a run, /no/such/run does not exist",
     ],
     ["a missing configuration", ["train", "--config", "/no/such.json"], "cannot be read"],
+    [
+      "a sweep that does not rise",
+      ["find-lr", "--from", "1", "--to", "0.1"],
+      "--to: expected a number above --from, which is 1, got",
+    ],
+    ["a sweep with a schedule", ["find-lr", "--schedule", "uba"], "unknown option '--schedule'"],
     ["no checkpoint", ["evaluate"], "--checkpoint: expected"],
     [
       "a missing checkpoint",

@@ -190,6 +190,14 @@ const calls: Record<string, (more: object) => unknown> = {
   "stepsize.Trainer.run": (more) => new lib.Trainer(trainerOptions()).run(more).next(),
   "stepsize.curvature": async (more) =>
     lib.curvature(model, await set.batches({ size: 4 }).at(0), { steps: 2, ...more }),
+  "stepsize.findLearningRate": (more) =>
+    lib.findLearningRate({
+      model,
+      optimizer: (rate) => new lib.SGD(model.parameters(), { lr: rate }),
+      loss: nn.crossEntropy,
+      data: set.batches({ size: 2 }),
+      ...more,
+    }),
   "stepsize.evaluate": (more) =>
     lib.evaluate(set.batches({ size: 2 }), { model, device, loss: nn.crossEntropy, prepare: raw, ...more }),
   "stepsize.exportOnnx": (more) => lib.exportOnnx(model, join(folder(), "model.onnx"), { shape: [2], ...more }),

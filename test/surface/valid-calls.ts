@@ -6,6 +6,7 @@ import {
   AdamW,
   type Device,
   data,
+  type LearningRate,
   models,
   nn,
   openDevice,
@@ -165,6 +166,23 @@ export const validCalls: Readonly<Record<string, Call>> = {
     items().batches({ size: 5 }),
     { model: model(w), device: w.device, loss: nn.crossEntropy, prepare: (raw: Tensor) => raw },
   ]),
+  findLearningRate: call((w) => {
+    const net = model(w);
+    return [
+      {
+        model: net,
+        optimizer: (rate: LearningRate) => new SGD(net.parameters(), { lr: rate }),
+        loss: nn.crossEntropy,
+        data: items().batches({ size: 4 }),
+        accumulate: 1,
+        from: 1e-3,
+        to: 1,
+        steps: 20,
+        onStep: () => {},
+        signal: new AbortController().signal,
+      },
+    ];
+  }),
   exportOnnx: call((w) => [
     model(w),
     join(w.folder, "model.onnx"),

@@ -3,7 +3,6 @@ import { describe, isNotFound, StepsizeError } from "../../errors.js";
 import { JsonLinesFile } from "../../files/json-lines-file.js";
 import { optionalNumberIn } from "../../schedule/option.js";
 import { type Allowed, allowedNames } from "../../train/index.js";
-import { loadWeights } from "../../weights/index.js";
 import { addFlags, fromFlags } from "../config/fields.js";
 import { highestRate } from "../config/schedule-fields.js";
 import {
@@ -21,7 +20,7 @@ import { Interrupts } from "../interrupts.js";
 import { print, printJson, tell } from "../output/terminal.js";
 import { count, shellWord, short, some, thisProgram } from "../output/text.js";
 import { createRunFolder, expectEmpty, openRunFolder, type RunFolder } from "../run-folder.js";
-import { type OpenRun, readData, setUp } from "../run-setup.js";
+import { type OpenRun, readData, setUp, startFromWeights } from "../run-setup.js";
 import { type Change, changeSchema } from "./run-records.js";
 import { jsonResult, summary } from "./run-result.js";
 import { TrainRun } from "./train-run.js";
@@ -83,7 +82,8 @@ async function train(flags: TrainFlags): Promise<void> {
     interrupts.check("interrupted before the first step");
     parts = await setUp(config, task);
     const restored = folder !== undefined && (await restore(folder, parts, allow));
-    if (!restored) await startFromWeights(config, parts);
+    const start = restored ? undefined : await startFromWeights(config.settings, parts);
+    if (start !== undefined) tell(start);
     if (folder && resumed) await recordChanges(folder, resumed, { parts, isOther: restored && allow.length > 0 });
     folder ??= await newFolder(flags, config);
     introduce(config, parts, folder);
@@ -200,14 +200,6 @@ function withAdvice(error: unknown): unknown {
   if (!isNotFound(error)) return error;
   const message = `${error.message}. If the data were moved, say with --data where they are`;
   return new StepsizeError(error.code, message, { cause: error });
-}
-
-/** Replaces the weights that were drawn by those that the run was given, if any. */
-async function startFromWeights({ settings }: TrainConfig, { model }: OpenRun): Promise<void> {
-  const { weights, classifier } = settings;
-  if (weights === undefined) return;
-  await loadWeights(model, weights, { classifier });
-  tell(`starting from ${weights}${classifier === "skip" ? ", with a new classifier" : ""}`);
 }
 
 function introduce({ settings, schedule }: TrainConfig, parts: OpenRun, { path }: RunFolder): void {

@@ -29,7 +29,8 @@ export function bytes(value: number): string {
 export function short(value: number): string {
   if (value === 0 || !Number.isFinite(value)) return String(value);
   const size = Math.abs(value);
-  return size >= 1e-3 && size < 1e5 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
+  if (size >= 1e-3 && size < 1e5) return String(Number(value.toPrecision(4)));
+  return value.toExponential(2).replace(/\.?0+e/, "e");
 }
 
 /** Formats a time in seconds: `45 s`, `2 min 05 s`, `3 h 10 min`. */
