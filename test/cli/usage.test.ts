@@ -153,7 +153,7 @@ test("STEPSIZE_DEBUG=1 prints the stack trace", async () => {
 });
 
 test("a command loads neither the drawing library nor an addon for its help", async () => {
-  const { stderr } = await run(["train", "--help"], { before: "export NODE_DEBUG=esm,module" });
+  const { stderr } = await run(["train", "--help"], { unbundled: true, before: "export NODE_DEBUG=esm,module" });
   // Without this line the two below would hold however much was loaded.
   expect(stderr).toContain("commander");
   expect(stderr).not.toContain("observablehq");

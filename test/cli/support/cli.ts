@@ -16,6 +16,8 @@ export interface Outcome {
 }
 
 interface Options {
+  /** Whether to run the compiled files instead of the bundle, each of which is a module of its own. */
+  readonly unbundled?: boolean;
   readonly cwd?: string;
   /** Shell commands that run first, in the same shell. */
   readonly before?: string;
@@ -55,13 +57,13 @@ export function run(args: readonly string[], options: Options = {}): Promise<Out
 /** Starts `stepsize`, to be disturbed. */
 export function start(
   args: readonly string[],
-  { cwd, before, shell = "/bin/sh", interrupt, breakWrites }: Options = {},
+  { unbundled = false, cwd, before, shell = "/bin/sh", interrupt, breakWrites }: Options = {},
 ): { child: ChildProcess; done: Promise<Outcome> } {
   const faults = [
     ...(interrupt ? preloaded("signal-itself.mjs") : []),
     ...(breakWrites ? preloaded("break-writes.mjs") : []),
   ];
-  const node = [process.execPath, ...faults, program, ...args];
+  const node = [process.execPath, ...faults, unbundled ? compiled("cli/main.js") : program, ...args];
   const [file, ...all] = before ? [shell, "-c", `${before}; exec "$@"`, "sh", ...node] : node;
   const env = {
     ...process.env,
