@@ -242,7 +242,9 @@ step("TypeScript", {
   work: () => {
     // The folder is emptied first, because a file without a source could still be imported.
     rmSync(join(root, "dist"), { recursive: true, force: true });
-    run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.json"]);
+    // The page of `stepsize watch` runs in a browser, so it has its own project.
+    for (const project of ["tsconfig.json", "lib/watch/page/tsconfig.json"])
+      run(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", project]);
     // Lets `npx stepsize` run it from a clone.
     chmodSync(join(root, "dist", "cli", "main.js"), 0o755);
   },

@@ -73,6 +73,12 @@ const commands: readonly CommandEntry[] = [
     define: async (command) => (await import("./commands/compare.js")).defineCompare(command),
   },
   {
+    name: "watch",
+    arguments: "[folder]",
+    description: "show the runs of a folder on a local page, while they train",
+    define: async (command) => (await import("./commands/watch.js")).defineWatch(command),
+  },
+  {
     name: "bench",
     arguments: "[what]",
     description: "measure the optimizer step and compare it with memory bandwidth and PyTorch",

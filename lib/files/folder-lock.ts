@@ -79,6 +79,16 @@ export async function takeLock(path: string): Promise<() => Promise<void>> {
   };
 }
 
+/**
+ * Whether a process holds a lock. A lock whose owner cannot be checked, because it is on another machine, counts as held.
+ *
+ * @param path path of the lock file
+ */
+export async function isLocked(path: string): Promise<boolean> {
+  const owner = await readOwner(path);
+  return owner === "unreadable" || (owner !== undefined && (await isAlive(owner)));
+}
+
 /** Removes the lock unless it belongs to another owner. */
 function removeLock(path: string, { token }: Owner): void {
   try {

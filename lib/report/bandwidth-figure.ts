@@ -1,6 +1,7 @@
 import * as Plot from "@observablehq/plot";
 import { itemAt } from "../lookup.js";
-import { drawFigure, tick } from "./figure.js";
+import { drawFigure } from "./figure.js";
+import { tick } from "./tick.js";
 
 /** One measurement of {@link bandwidthFigure}. */
 export interface BandwidthPoint {

@@ -1,5 +1,6 @@
 import * as Plot from "@observablehq/plot";
-import { drawFigure, tick } from "./figure.js";
+import { drawFigure } from "./figure.js";
+import { tick } from "./tick.js";
 
 /** A difference with its interval, if it has one. */
 export interface DifferencePoint {

@@ -1,7 +1,8 @@
 import * as Plot from "@observablehq/plot";
 import { downsample, type Point } from "./downsample.js";
-import { drawFigure, stepAxis, tick } from "./figure.js";
+import { drawFigure, stepAxis } from "./figure.js";
 import { centeredMean, smoothingSpan } from "./smooth.js";
+import { tick } from "./tick.js";
 
 /** The part of a step record that figures and the report need. */
 export interface RecordedStep {

@@ -1,8 +1,9 @@
 import * as Plot from "@observablehq/plot";
 import type { Schedule } from "../schedule/index.js";
 import { downsample, type Point } from "./downsample.js";
-import { drawFigure, stepAxis, tick } from "./figure.js";
+import { drawFigure, stepAxis } from "./figure.js";
 import { rampColor } from "./style.js";
+import { tick } from "./tick.js";
 
 /** Largest number of steps that are evaluated for a figure. A longer schedule is sampled evenly. */
 const maxSteps = 100_000;

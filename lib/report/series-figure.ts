@@ -1,6 +1,7 @@
 import * as Plot from "@observablehq/plot";
-import { drawFigure, tick } from "./figure.js";
+import { drawFigure } from "./figure.js";
 import { rampColor, seriesColor } from "./style.js";
+import { tick } from "./tick.js";
 
 /** A named curve of {@link seriesFigure}. */
 export interface Series {

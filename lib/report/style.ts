@@ -1,5 +1,6 @@
 // Colors are CSS variables, so that a figure works on a light and a dark page. `ramp` is one hue from weak to strong, for
-// ordered curves. `series` is for curves that differ only by name.
+// ordered curves. `series` is for curves that differ only by name. Any two of them also differ for readers with
+// protanopia, deuteranopia or tritanopia: by more than 11 in CIELAB, as test/report/series.test.ts computes.
 
 const light = {
   surface: "#ffffff",
@@ -9,7 +10,7 @@ const light = {
   loss: "#2a78d6",
   rate: "#b45309",
   mark: "#1a7f5a",
-  series: ["#2a78d6", "#b45309", "#1a7f5a", "#7c3aed", "#c2255c", "#0e7490", "#6b7400", "#59636e"],
+  series: ["#2a78d6", "#d9600f", "#0b6b4f", "#6f2dbd", "#d65a9e", "#3399c4", "#5e5a00", "#202830"],
   ramp: ["#8fbcf0", "#63a1e8", "#3b86dc", "#2269bd", "#195099", "#123a73", "#0b264e"],
 };
 
@@ -21,7 +22,7 @@ const dark: typeof light = {
   loss: "#6cb0ff",
   rate: "#f0a45d",
   mark: "#4cc798",
-  series: ["#6cb0ff", "#f0a45d", "#4cc798", "#b197fc", "#f783ac", "#5bc8dd", "#c5cc5a", "#9aa5b1"],
+  series: ["#6cb0ff", "#f0883e", "#2fa37c", "#9a6bff", "#f79ac8", "#9ee3ee", "#e3d34f", "#8b6f5c"],
   ramp: ["#2d5f9e", "#3b78c2", "#5091dd", "#6fa9ec", "#94c1f5", "#b9d7fa", "#dfedfe"],
 };
 

@@ -1,5 +1,6 @@
 import * as Plot from "@observablehq/plot";
-import { drawFigure, tick } from "./figure.js";
+import { drawFigure } from "./figure.js";
+import { tick } from "./tick.js";
 
 /** The data of {@link sweepFigure}. */
 export interface SweepFigure {

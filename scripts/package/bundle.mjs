@@ -24,7 +24,27 @@ export async function bundle(folder) {
   return {
     ...(await bundleTogether(folder, Object.values(entries), "chunks")),
     ...(await bundleTogether(folder, programs, "cli/chunks")),
+    ...(await bundlePage(folder)),
   };
+}
+
+/** Bundles the page of `stepsize watch` with its chart library into the files that lib/watch/assets.ts serves. */
+async function bundlePage(folder) {
+  const { metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: { page: "lib/watch/page/main.ts", uplot: "node_modules/uplot/dist/uPlot.min.css" },
+    outdir: join(folder, "watch"),
+    tsconfig: join(root, "lib", "watch", "page", "tsconfig.json"),
+    bundle: true,
+    minify: true,
+    format: "esm",
+    platform: "browser",
+    target: "es2022",
+    legalComments: "none",
+    metafile: true,
+    logLevel: "warning",
+  });
+  return outputsOf(folder, metafile);
 }
 
 async function bundleTogether(folder, files, chunks) {
@@ -51,6 +71,11 @@ async function bundleTogether(folder, files, chunks) {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, withRequire(text));
   }
+  return outputsOf(folder, metafile);
+}
+
+/** The outputs of a build by their path below the folder. */
+function outputsOf(folder, metafile) {
   const short = (path) => relative(folder, join(root, path));
   return Object.fromEntries(
     Object.entries(metafile.outputs).map(([path, { imports, inputs, bytes }]) => [

@@ -13,6 +13,7 @@ const allowed: Record<string, readonly string[]> = {
   data: [],
   native: [],
   report: ["schedule"],
+  watch: ["files", "report"],
   tensor: ["native"],
   nn: ["native", "tensor"],
   models: ["native", "tensor", "nn"],
@@ -46,6 +47,7 @@ const allowed: Record<string, readonly string[]> = {
     "report",
     "bench",
     "check",
+    "watch",
   ],
 };
 

@@ -47,6 +47,65 @@ describe("colors of curves", () => {
   });
 });
 
+/** Simulations of color blindness in linear RGB: Machado, Oliveira and Fernandes 2009, severity 1. */
+const blindness = {
+  none: [
+    [1, 0, 0],
+    [0, 1, 0],
+    [0, 0, 1],
+  ],
+  protanopia: [
+    [0.152286, 1.052583, -0.204868],
+    [0.114503, 0.786281, 0.099216],
+    [-0.003882, -0.048116, 1.051998],
+  ],
+  deuteranopia: [
+    [0.367322, 0.860646, -0.227968],
+    [0.280085, 0.672501, 0.047413],
+    [-0.01182, 0.04294, 0.968881],
+  ],
+  tritanopia: [
+    [1.255528, -0.076749, -0.178779],
+    [-0.078411, 0.930809, 0.147602],
+    [0.004733, 0.691367, 0.3039],
+  ],
+};
+
+/** CIELAB coordinates of a color as a reader sees it, for D65. */
+function labOf(hex: string, matrix: readonly (readonly number[])[]): number[] {
+  const linear = [1, 3, 5].map((at) => {
+    const value = Number.parseInt(hex.slice(at, at + 2), 16) / 255;
+    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  });
+  const dot = (row: readonly number[], values: readonly number[]) =>
+    row.reduce((sum, factor, i) => sum + factor * (values[i] ?? 0), 0);
+  const seen = matrix.map((row) => Math.min(1, Math.max(0, dot(row, linear))));
+  const [x, y, z] = [
+    dot([0.4124, 0.3576, 0.1805], seen) / 0.9505,
+    dot([0.2126, 0.7152, 0.0722], seen),
+    dot([0.0193, 0.1192, 0.9505], seen) / 1.089,
+  ].map((t) => (t > 0.008856 ? Math.cbrt(t) : 7.787 * t + 16 / 116)) as [number, number, number];
+  return [116 * y - 16, 500 * (x - y), 200 * (y - z)];
+}
+
+describe("colors of curves for readers with color blindness", () => {
+  test("the conversion to CIELAB has the known values of white and red", () => {
+    for (const [i, value] of [53.24, 80.09, 67.2].entries())
+      expect(labOf("#ff0000", blindness.none)[i]).toBeCloseTo(value, 0);
+    expect(labOf("#ffffff", blindness.none)[0]).toBeCloseTo(100, 1);
+  });
+
+  test.each(Object.keys(blindness) as (keyof typeof blindness)[])("any two differ: %s", (kind) => {
+    for (const theme of [0, 1]) {
+      const series = [...(themes[theme] as Map<string, string>)].filter(([name]) => name.startsWith("--series-"));
+      const seen = series.map(([, color]) => labOf(color, blindness[kind]));
+      for (const [i, a] of seen.entries())
+        for (const b of seen.slice(0, i))
+          expect(Math.hypot(...a.map((value, axis) => value - (b[axis] ?? 0)))).toBeGreaterThan(11);
+    }
+  });
+});
+
 describe("a figure of series", () => {
   const series = ["uba", "cosine"].map((name, i) => ({ name, points: [1, 2, 4].map((x) => ({ x, y: x + i })) }));
   const options = { title: "Two curves", x: { label: "budget", log: true, ticks: [1, 2, 4] }, y: { label: "height" } };
