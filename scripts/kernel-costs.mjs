@@ -117,6 +117,8 @@ export const families = [
       },
       addSlicesKernel: { element: "output and 4,096 of k", bytes: 4, flops: 1 },
       padRowsKernel: { element: "input whose rows are not whole chunks", bytes: 8, flops: 0 },
+      pairPixelsKernel: { element: "pixel of few channels", bytes: "4 per channel, and 16", flops: 0 },
+      unpairPixelsKernel: { element: "weight of few channels", bytes: 8, flops: 0 },
       unpadRowsKernel: { element: "weight whose channels are not whole chunks", bytes: 8, flops: 0 },
     },
   },

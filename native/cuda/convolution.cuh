@@ -10,8 +10,14 @@
 // the pixels of a phase, as windows of stride 1 over the incoming gradient, by the taps of the kernel that meet them.
 // Nothing is multiplied by a zero of a dilated gradient. A phase without taps is filled with zeros.
 //
-// Divisions of a position into its parts cost three instructions each (divider.h). A chunk of windows takes about 7
-// instructions, and each thread 10 more per stage for the tap. If pixels are the depth, a chunk takes about 20.
+// Images of at most four channels are multiplied as images of half the width, whose eight channels are those of two
+// neighbouring pixels, if the stride and the width are even (PixelPairs). Windows then begin at the same pixel of a
+// pair. The first layer of a ResNet, 7 × 7 pixels of three channels, is 7 · 4 · 8 = 224 deep, where pixels that are
+// padded to eight channels would make it 392. Predicted for 512 images of 224 × 224 on an H200: 0.3 ms less for the
+// result, and 0.4 ms less for the gradient of the weights.
+//
+// Divisions of a position into its parts cost three instructions each (divider.h). A chunk of windows takes about 8
+// instructions, and each thread 25 more per stage for the tap. If pixels are the depth, a chunk takes about 23.
 #pragma once
 
 #include "divider.h"
@@ -23,7 +29,7 @@ namespace stepsize::cuda {
 struct WindowShape {
   int height, width, channels;  // of the images
   Divider gridHeight, gridWidth;
-  int stride, originY, originX;  // of the grid, in pixels
+  int strideY, strideX, originY, originX;  // of the grid, in pixels
   Divider windowWidth, byChannels;
 
   WindowShape(int imageHeight, int imageWidth, int imageChannels, int rows, int columns, int step, int firstY,
@@ -33,7 +39,8 @@ struct WindowShape {
         channels(imageChannels),
         gridHeight(rows),
         gridWidth(columns),
-        stride(step),
+        strideY(step),
+        strideX(step),
         originY(firstY),
         originX(firstX),
         windowWidth(widthOfWindow),
@@ -46,8 +53,8 @@ struct Window {
   __device__ Window(const WindowShape& s, int index) {
     const int row = s.gridWidth.quotient(index);
     image = s.gridHeight.quotient(row);
-    y = (row - image * s.gridHeight.divisor) * s.stride + s.originY;
-    x = (index - row * s.gridWidth.divisor) * s.stride + s.originX;
+    y = (row - image * s.gridHeight.divisor) * s.strideY + s.originY;
+    x = (index - row * s.gridWidth.divisor) * s.strideX + s.originX;
   }
 };
 
@@ -75,11 +82,18 @@ struct ImageWindows {
   using Element = T;
   const T* data;
   WindowShape shape;
-  // The first channel of a pixel of an image; it may lie outside. Pixels are fewer than 2³¹, elements may be more.
-  __device__ const T* pixel(int image, int y, int x) const {
-    return data + static_cast<int64_t>((image * shape.height + y) * shape.width + x) * shape.channels;
-  }
+  unsigned pixelBytes;
+
+  ImageWindows(const T* images, const WindowShape& windows)
+      : data(images), shape(windows), pixelBytes(static_cast<unsigned>(windows.channels) * sizeof(T)) {}
 };
+
+// The element `count` times `bytes` after another one. Rows are fewer than 2³¹, elements may be more. If the launcher
+// computes the bytes of a row, this is one instruction, a multiply-add with a sum of 64 bits.
+template <class T>
+__device__ __forceinline__ const T* after(const T* from, int count, unsigned bytes) {
+  return reinterpret_cast<const T*>(reinterpret_cast<uintptr_t>(from) + uint64_t{static_cast<unsigned>(count)} * bytes);
+}
 
 // A thread copies the same tap of several windows. It keeps the index of a corner's pixel, which may lie outside.
 template <class T, class Chunks>
@@ -107,25 +121,32 @@ class Walk<ImageWindows<T>, Chunks> {
     channel = windows.data + tap.c;
   }
   __device__ Source<T> at(int copy, int) const {
-    return {channel + static_cast<int64_t>(corner[copy] + pixel) * windows.shape.channels,
+    return {after(channel, corner[copy] + pixel, windows.pixelBytes),
             isInImage(windows.shape, y[copy] + dy, x[copy] + dx)};
   }
 };
 
-// A thread copies the same tap of other windows in each stage.
+// A thread copies the same tap of other windows in each stage: of those whose upper left corner, the window that reads
+// the tap from (0, 0), is moved by the tap.
 template <class T, class Chunks>
 class Walk<Transposed<ImageWindows<T>>, Chunks> {
-  const ImageWindows<T>& windows;
-  Tap tap;
+  WindowShape shape;
+  unsigned pixelBytes;
+  const T* channel;
 
  public:
   __device__ Walk(const Transposed<ImageWindows<T>>& operand, int first, int count, int)
-      : windows(operand.operand), tap(windows.shape, Chunks::lineIn(first, count, 0)) {}
+      : shape(operand.operand.shape), pixelBytes(operand.operand.pixelBytes) {
+    const Tap tap(shape, Chunks::lineIn(first, count, 0));
+    shape.originY += tap.dy;
+    shape.originX += tap.dx;
+    channel = operand.operand.data + tap.c;
+  }
   __device__ void advance(int) {}
   __device__ Source<T> at(int copy, int k) const {
-    const Window window(windows.shape, k + Chunks::depth(copy));
-    const int y = window.y + tap.dy, x = window.x + tap.dx;
-    return {windows.pixel(window.image, y, x) + tap.c, isInImage(windows.shape, y, x)};
+    const Window window(shape, k + Chunks::depth(copy));
+    return {after(channel, (window.image * shape.height + window.y) * shape.width + window.x, pixelBytes),
+            isInImage(shape, window.y, window.x)};
   }
 };
 
@@ -150,13 +171,15 @@ struct PhaseWeights {
   static constexpr bool kAlongLines = true;
   using Element = T;
   const T* data;
-  int kernelHeight, kernelWidth, channels, stride, lastY, lastX;
+  int kernelHeight, kernelWidth;
+  unsigned rowBytes;
+  int stride, lastY, lastX;
   Divider outputs, tapsX;
   // The weights of all channels in row k.
   __device__ const T* row(int k) const {
     const int place = outputs.quotient(k), output = k - place * outputs.divisor, ty = tapsX.quotient(place);
     const int dy = lastY - ty * stride, dx = lastX - (place - ty * tapsX.divisor) * stride;
-    return data + static_cast<int64_t>((output * kernelHeight + dy) * kernelWidth + dx) * channels;
+    return after(data, (output * kernelHeight + dy) * kernelWidth + dx, rowBytes);
   }
 };
 

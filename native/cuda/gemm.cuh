@@ -15,8 +15,9 @@
 //
 // The loop over stages has 2.0 to 2.5 instructions per mma for dense operands in tiles of 128 × 128 and more: one mma,
 // a quarter of a load of fragments, and for each 16-byte chunk its copy and the addition to its address. Windows of
-// images take 2.9 to 5.8, small tiles 3.9 for dense operands and up to 10 for windows. The scheduler of a warp issues
-// an instruction per cycle, and the tensor core of the warp takes about 6 cycles for an mma.
+// images take 2.5 to 4.9, small tiles 3.9 for dense operands and up to 8 for windows. The scheduler of a warp issues an
+// instruction per cycle, and the tensor core of the warp takes about 6 cycles for an mma. In small tiles the shared
+// memory takes 12 of the scheduler's cycles for an mma (see Product), so that instructions are not what limits them.
 #pragma once
 
 #include "../epilogue.h"
@@ -221,12 +222,12 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
 // Adds the slices in order and applies the epilogue; a thread takes four columns of a row at a time. It reads 4 bytes
 // per element and slice, and what the epilogue reads, and writes the result.
 template <class C, class Finish>
-__global__ void __launch_bounds__(kFoursThreads)
+__global__ void __launch_bounds__(kElementThreads)
     addSlicesKernel(const float* slices, C c, int rows, int columns, Divider fours, int count, Finish finish) {
   const int64_t elements = static_cast<int64_t>(rows) * columns;
   const bool alignedSlices = hasAlignedFours(slices, columns), alignedC = hasAlignedFours(c.data, columns);
-  const int groups = rows * fours.divisor, step = static_cast<int>(gridDim.x) * kFoursThreads;
-  for (int i = static_cast<int>(blockIdx.x) * kFoursThreads + static_cast<int>(threadIdx.x); i < groups; i += step) {
+  const int groups = rows * fours.divisor, step = static_cast<int>(gridDim.x) * kElementThreads;
+  for (int i = static_cast<int>(blockIdx.x) * kElementThreads + static_cast<int>(threadIdx.x); i < groups; i += step) {
     const int row = fours.quotient(i), column = (i - row * fours.divisor) * 4, own = min(4, columns - column);
     const float* from = slices + static_cast<int64_t>(row) * columns + column;
     float sums[4] = {};

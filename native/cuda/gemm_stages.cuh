@@ -38,6 +38,7 @@ struct StageTile {
   static constexpr bool kAlongLines = Operand::kAlongLines;
   using Element = typename Operand::Element;
   static constexpr int kElements = Lines * kStageDepth<Element>;
+  static constexpr int kRow = kAlongLines ? Lines : kStageDepth<Element>;  // elements of a row
   Element* elements;
 
   // The offset of the chunk that contains an element.
@@ -49,6 +50,10 @@ struct StageTile {
       return line * kStageDepth<Element> + ((depth / size) ^ (line >> 1 & 3)) * size;
   }
   __device__ Element* chunk(int line, int depth) const { return elements + offset(line, depth); }
+  // The element after some bytes. An offset that is kept in bytes takes one addition, others a multiplication more.
+  __device__ Element* after(int bytes) const {
+    return reinterpret_cast<Element*>(reinterpret_cast<unsigned char*>(elements) + bytes);
+  }
 };
 
 // The chunks of an operand that a thread copies into each stage: `kCopies` of them, at the same column of rows that
@@ -73,25 +78,35 @@ struct ThreadChunks {
   }
 };
 
-// Copies an operand stage by stage.
+// Copies an operand stage by stage. A thread keeps as few offsets into a stage as there are permutations of chunks in
+// its rows, and adds constants to them: eight rows further, the permutation is the same.
 template <class Operand, int Lines, int Threads>
 class StageCopy {
+  using Element = typename Operand::Element;
   using Chunks = ThreadChunks<Operand, Lines, Threads>;
   using Tile = StageTile<Operand, Lines>;
+  static constexpr int kOffsets = Chunks::kRowStep % 8 == 0 ? 1 : 8 / Chunks::kRowStep;
+  static_assert(kOffsets * Chunks::kRowStep % 8 == 0, "a period of the permutation");
+  int offsets[kOffsets];  // in bytes
   Walk<Operand, Chunks> walk;
 
  public:
   __device__ StageCopy(const Operand& operand, int firstLine, int lineCount, int begin)
-      : walk(operand, firstLine, lineCount, begin) {}
+      : walk(operand, firstLine, lineCount, begin) {
+#pragma unroll
+    for (int i = 0; i < kOffsets; i++)
+      offsets[i] = Tile::offset(Chunks::line(i), Chunks::depth(i)) * static_cast<int>(sizeof(Element));
+  }
 
   // Starts to copy the stage from k on, which follows the one before. Depths from `end` on are zeros.
   __device__ void load(const Tile& tile, int k, int end) {
     walk.advance(k);
 #pragma unroll
     for (int i = 0; i < Chunks::kCopies; i++) {
-      const Source<typename Operand::Element> source = walk.at(i, k);
-      copyAsync16(tile.chunk(Chunks::line(i), Chunks::depth(i)), source.from,
-                  !(source.inside && Chunks::depth(i) < end - k));
+      const Source<Element> source = walk.at(i, k);
+      const int rows = i / kOffsets * kOffsets * Chunks::kRowStep;
+      Element* to = tile.after(offsets[i % kOffsets]) + rows * Tile::kRow;
+      copyAsync16(to, source.from, !(source.inside && Chunks::depth(i) < end - k));
     }
   }
 };

@@ -122,7 +122,7 @@ class FragmentPlaces {
   static constexpr bool kAlongLines = Tile::kAlongLines;
   static constexpr int kSteps = kStageDepth<BFloat16> / 16;
   static constexpr int kOffsets = kAlongLines ? Fragments : kSteps;
-  int offsets[kOffsets];
+  int offsets[kOffsets];  // in bytes
 
  public:
   __device__ explicit FragmentPlaces(int line) {
@@ -131,16 +131,16 @@ class FragmentPlaces {
     const int ownLine = line + (LinesFirst ? first : second), ownDepth = LinesFirst ? second : first;
 #pragma unroll
     for (int i = 0; i < kOffsets; i++)
-      offsets[i] = kAlongLines ? Tile::offset(ownLine + i * 16, ownDepth + within)
-                               : Tile::offset(ownLine + within, ownDepth + i * 16);
+      offsets[i] = 2 * (kAlongLines ? Tile::offset(ownLine + i * 16, ownDepth + within)
+                                    : Tile::offset(ownLine + within, ownDepth + i * 16));
   }
 
   // Loads 16 lines and 16 depths: the fragment-th of the warp, at the step-th 16 depths of the stage.
   __device__ void load(const Tile& tile, int fragment, int step, uint32_t (&r)[4]) const {
     if constexpr (kAlongLines)
-      loadMatrices<true>(r, tile.elements + offsets[fragment] + Tile::offset(0, step * 16));
+      loadMatrices<true>(r, tile.after(offsets[fragment]) + Tile::offset(0, step * 16));
     else
-      loadMatrices<false>(r, tile.elements + offsets[step] + Tile::offset(fragment * 16, 0));
+      loadMatrices<false>(r, tile.after(offsets[step]) + Tile::offset(fragment * 16, 0));
   }
 };
 

@@ -32,9 +32,9 @@ void gemmInTiles(CudaDevice& device, const GemmShape& shape, int64_t slices, con
   const DeviceMemory scratch = device.scratch(static_cast<size_t>(slices * elements) * sizeof(float));
   auto* sums = static_cast<float*>(scratch.get());
   multiply(sums, NoEpilogue{});
-  launch(addSlicesKernel<C, Finish>, blocksFor(device, elements, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
-         sums, c, shape.m, shape.n, Divider(static_cast<int>(ceilDivide(shape.n, 4))), static_cast<int>(slices),
-         finish);
+  launch(addSlicesKernel<C, Finish>, blocksFor(device, elements, 4 * kElementThreads), kElementThreads, 0,
+         device.stream(), sums, c, shape.m, shape.n, Divider(static_cast<int>(ceilDivide(shape.n, 4))),
+         static_cast<int>(slices), finish);
 }
 
 // The tiles among which a product chooses, in an order with larger ones first.
@@ -162,25 +162,79 @@ ChunkRows<T> pixelsInChunks(CudaDevice& device, const TensorView& images) {
   return inChunks(device, images.as<const T>(), pixels(images.shape), images.shape[3]);
 }
 
-// The windows of a convolution, one for each position of its result.
+// The images of a convolution, of which products read windows, one for each position of the convolution's result.
 template <class T>
-ImageWindows<T> windowsOf(const Record& record, const ChunkRows<T>& images, const Shape& x, const Shape& out,
-                          int64_t kernelWidth) {
+struct WindowedImages {
+  ChunkRows<T> images;
+  ImageWindows<T> windows;
+  int64_t length;    // of a window, in elements
+  PixelPairs pairs;  // of the rows of a window; without channels if the images are not pairs of pixels
+};
+
+// Whether a chunk is two pixels, and all windows begin at the same pixel of a pair.
+template <class T>
+bool fitsPairs(const Record& record, const Shape& x) {
+  return kChunk<T> == 2 * PixelPairs::kChannels && x[3] > 0 && x[3] <= PixelPairs::kChannels && x[2] % 2 == 0 &&
+         integer(record, attribute::conv2d::stride) % 2 == 0;
+}
+
+// Rows of pixels as pairs.
+template <class T>
+ChunkRows<T> inPairs(CudaDevice& device, const T* data, int64_t rows, const PixelPairs& pixels) {
+  const int64_t chunks = rows * pixels.pairs();
+  index(chunks, "pairs of pixels");
+  DeviceMemory copy = device.scratch(static_cast<size_t>(chunks * kChunk<T>) * sizeof(T));
+  auto* to = static_cast<T*>(copy.get());
+  if (chunks > 0)
+    launch(pairPixelsKernel<T>, blocksFor(device, chunks, kPaddingThreads), kPaddingThreads, 0, device.stream(), to,
+           data, static_cast<int>(rows), pixels, Divider(pixels.pairs()));
+  return {to, int64_t{pixels.pairs()} * kChunk<T>, std::move(copy)};
+}
+
+// The windows of images of shape `x` at the positions of `out`.
+template <class T>
+WindowedImages<T> windowsOf(CudaDevice& device, const Record& record, const TensorView& images, const Shape& out,
+                            int64_t kernelHeight, int64_t kernelWidth) {
+  const Shape& x = images.shape;
   const int stride = size(integer(record, attribute::conv2d::stride));
   const int padding = size(integer(record, attribute::conv2d::padding));
-  return {images.data, WindowShape(size(x[1]), size(x[2]), size(images.stride), size(out[1]), size(out[2]), stride,
-                                   -padding, -padding, size(kernelWidth))};
+  const auto shapeOf = [&](int64_t width, int64_t channels, int left, int64_t windowWidth) {
+    return WindowShape(size(x[1]), size(width), size(channels), size(out[1]), size(out[2]), stride, -padding, left,
+                       size(windowWidth));
+  };
+  index(pixels(x), "pixels");
+  if constexpr (kChunk<T> == 2 * PixelPairs::kChannels)
+    if (fitsPairs<T>(record, x)) {
+      // If the padding is odd, windows begin at the second pixel of a pair, and get a column of zeros before it.
+      const PixelPairs window{size(kernelWidth), size(x[3]), padding % 2};
+      ChunkRows<T> copy = inPairs(device, images.as<const T>(), x[0] * x[1], PixelPairs{size(x[2]), size(x[3]), 0});
+      WindowShape shape = shapeOf(x[2] / 2, kChunk<T>, -(padding + padding % 2) / 2, window.pairs());
+      shape.strideX = stride / 2;
+      const ImageWindows<T> windows(copy.data, shape);
+      return {std::move(copy), windows, kernelHeight * window.pairs() * kChunk<T>, window};
+    }
+  ChunkRows<T> chunks = pixelsInChunks<T>(device, images);
+  const ImageWindows<T> windows(chunks.data, shapeOf(x[2], chunks.stride, -padding, kernelWidth));
+  return {std::move(chunks), windows, kernelHeight * kernelWidth * windows.shape.channels, {}};
+}
+
+// The weights of a convolution, in the order of the elements of a window.
+template <class T>
+ChunkRows<T> weightsFor(CudaDevice& device, const WindowedImages<T>& x, const TensorView& w) {
+  const Shape& s = w.shape;
+  if constexpr (kChunk<T> == 2 * PixelPairs::kChannels)
+    if (x.pairs.channels > 0) return inPairs(device, w.as<const T>(), s[0] * s[1], x.pairs);
+  return inChunks(device, w.as<const T>(), s[0] * s[1] * s[2], s[3]);
 }
 
 template <class T>
 void conv2d(CudaDevice& device, const Record& record) {
   const TensorView &x = input(record, 0), &w = input(record, 1), &out = output(record, 0);
-  const int64_t taps = w.shape[1] * w.shape[2];
-  const ChunkRows<T> images = pixelsInChunks<T>(device, x);
-  const ChunkRows<T> weights = inChunks(device, w.as<const T>(), w.shape[0] * taps, w.shape[3]);
-  const int64_t k = taps * images.stride;
-  gemm(device, pixels(out.shape), out.shape[3], k, windowsOf(record, images, x.shape, out.shape, w.shape[2]),
-       DenseLines<T>{weights.data, k}, DenseResult<T>{out.as<T>(), size(out.shape[3])});
+  if (out.elements() == 0) return;
+  const WindowedImages<T> images = windowsOf<T>(device, record, x, out.shape, w.shape[1], w.shape[2]);
+  const ChunkRows<T> weights = weightsFor(device, images, w);
+  gemm(device, pixels(out.shape), out.shape[3], images.length, images.windows,
+       DenseLines<T>{weights.data, images.length}, DenseResult<T>{out.as<T>(), size(out.shape[3])});
 }
 
 template <class T>
@@ -202,7 +256,8 @@ void conv2dInputGradient(CudaDevice& device, const Record& record) {
       const Phase y(phaseY, height, kernelHeight, stride, padding), x(phaseX, width, kernelWidth, stride, padding);
       const ImageWindows<T> windows{gradients.data, WindowShape(size(g.shape[1]), size(g.shape[2]), outputs, y.length,
                                                                 x.length, 1, y.origin, x.origin, x.taps)};
-      const PhaseWeights<T> ofPhase{weights.data, kernelHeight, kernelWidth,      size(weights.stride), stride,
+      const auto rowBytes = static_cast<unsigned>(size(weights.stride)) * static_cast<unsigned>(sizeof(T));
+      const PhaseWeights<T> ofPhase{weights.data, kernelHeight, kernelWidth,      rowBytes,       stride,
                                     y.lastTap,    x.lastTap,    Divider(outputs), Divider(x.taps)};
       const PhasePixels<T> c{out.as<T>(),       height,           width, channels, stride, phaseY, phaseX,
                              Divider(y.length), Divider(x.length)};
@@ -214,21 +269,26 @@ void conv2dInputGradient(CudaDevice& device, const Record& record) {
 template <class T>
 void conv2dWeightGradient(CudaDevice& device, const Record& record) {
   const TensorView &x = input(record, 0), &g = input(record, 1), &out = output(record, 0);
-  const int64_t outputs = out.shape[0], taps = out.shape[1] * out.shape[2], channels = out.shape[3];
+  const int64_t outputs = out.shape[0], channels = out.shape[3];
   if (out.elements() == 0) return;
-  const ChunkRows<T> images = pixelsInChunks<T>(device, x), gradients = pixelsInChunks<T>(device, g);
-  const int64_t n = taps * images.stride;
-  const bool isPadded = images.stride != channels;
+  const WindowedImages<T> images = windowsOf<T>(device, record, x, g.shape, out.shape[1], out.shape[2]);
+  const ChunkRows<T> gradients = pixelsInChunks<T>(device, g);
+  const int64_t n = images.length;
+  const bool isPadded = outputs * n != out.elements();
   DeviceMemory padded;
   if (isPadded) padded = device.scratch(static_cast<size_t>(outputs * n) * sizeof(T));
   auto* const c = isPadded ? static_cast<T*>(padded.get()) : out.as<T>();
   gemm(device, outputs, n, pixels(g.shape), Transposed<DenseLines<T>>{{gradients.data, gradients.stride}},
-       Transposed<ImageWindows<T>>{windowsOf(record, images, x.shape, g.shape, out.shape[2])},
-       DenseResult<T>{c, index(n, "columns")}, NoEpilogue{}, typename TilesOf<T>::Wide{});
+       Transposed<ImageWindows<T>>{images.windows}, DenseResult<T>{c, index(n, "columns")}, NoEpilogue{},
+       typename TilesOf<T>::Wide{});
   if (!isPadded) return;
-  const int64_t elements = index(out.elements(), "weights");
-  launch(unpadRowsKernel<T>, blocksFor(device, elements, kPaddingThreads * kChunk<T>), kPaddingThreads, 0,
-         device.stream(), out.as<T>(), c, elements, Divider(size(channels)), size(images.stride));
+  const int elements = index(out.elements(), "weights");
+  if (images.pairs.channels > 0)
+    launch(unpairPixelsKernel<T>, blocksFor(device, elements, kPaddingThreads), kPaddingThreads, 0, device.stream(),
+           out.as<T>(), c, elements, images.pairs, Divider(size(channels)), Divider(images.pairs.width));
+  else
+    launch(unpadRowsKernel<T>, blocksFor(device, elements, kPaddingThreads * kChunk<T>), kPaddingThreads, 0,
+           device.stream(), out.as<T>(), c, elements, Divider(size(channels)), images.windows.shape.channels);
 }
 
 }  // namespace

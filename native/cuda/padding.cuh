@@ -38,6 +38,50 @@ __global__ void __launch_bounds__(kPaddingThreads)
   }
 }
 
+// Rows of pixels as pairs. A chunk has two neighbouring pixels of four channels, of which the missing ones are zeros.
+// `left` pixels of zeros, none or one, precede the first pixel of a row.
+struct PixelPairs {
+  static constexpr int kChannels = 4;
+  int width, channels, left;
+
+  __host__ __device__ int pairs() const { return (left + width + 1) / 2; }
+};
+
+// Copies rows of pixels as pairs. A thread writes a pair at a time.
+template <class T>
+__global__ void __launch_bounds__(kPaddingThreads)
+    pairPixelsKernel(T* to, const T* from, int rows, PixelPairs pixels, Divider pairs) {
+  static_assert(kChunk<T> == 2 * PixelPairs::kChannels);
+  const int64_t count = static_cast<int64_t>(rows) * pairs.divisor;
+  const int64_t step = static_cast<int64_t>(gridDim.x) * kPaddingThreads;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kPaddingThreads + threadIdx.x; i < count; i += step) {
+    const int row = pairs.quotient(static_cast<int>(i));
+    const int first = (static_cast<int>(i) - row * pairs.divisor) * 2 - pixels.left;
+    const int64_t source = (static_cast<int64_t>(row) * pixels.width + first) * pixels.channels;
+    T x[kChunk<T>];
+#pragma unroll
+    for (int e = 0; e < kChunk<T>; e++) {
+      const int pixel = e / PixelPairs::kChannels, channel = e % PixelPairs::kChannels;
+      const bool isInside =
+          channel < pixels.channels && static_cast<unsigned>(first + pixel) < static_cast<unsigned>(pixels.width);
+      x[e] = isInside ? from[source + pixel * pixels.channels + channel] : T{0};
+    }
+    storeAligned(to + i * kChunk<T>, x);
+  }
+}
+
+// Copies rows of pixels back from pairs. They are the gradient of weights, which are few.
+template <class T>
+__global__ void __launch_bounds__(kPaddingThreads)
+    unpairPixelsKernel(T* to, const T* from, int count, PixelPairs pixels, Divider channels, Divider width) {
+  const int step = static_cast<int>(gridDim.x) * kPaddingThreads;
+  for (int i = static_cast<int>(blockIdx.x) * kPaddingThreads + static_cast<int>(threadIdx.x); i < count; i += step) {
+    const int pixel = channels.quotient(i), row = width.quotient(pixel);
+    const int64_t place = int64_t{row} * 2 * pixels.pairs() + pixels.left + pixel - row * width.divisor;
+    to[i] = from[place * PixelPairs::kChannels + i - pixel * channels.divisor];
+  }
+}
+
 // Copies rows of `columns` elements without what follows them up to the next row, `stride` elements after the first. A
 // thread writes 16 bytes at a time, of one row or several.
 template <class T>

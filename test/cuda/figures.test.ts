@@ -59,10 +59,11 @@ test("the figures have no spills and no stack", () => {
       expect(one[architecture], `${one.kernel} ${architecture}`).toMatchObject({ spilledBytes: 0, stackBytes: 0 });
 });
 
-// These kernels read one number per column of a part, one key of an id per thread, or a few hundred numbers in all.
+// These kernels read one number per column of a part, one key of an id per thread, or a few thousand numbers in all.
 const fewNumbers = new Set([
   ...["addPartsKernel", "addColumnPartsKernel", "mergeStatisticsKernel", "mergeGradientSumsKernel"],
   ...["addLossesKernel", "countEqualKernel", "writeRowKernel", "prepareStepKernel", "sortIdsKernel", "mergeIdsKernel"],
+  "unpairPixelsKernel",
 ]);
 
 test("in the figures every other kernel moves 16 bytes at once where numbers are contiguous", () => {

@@ -212,7 +212,7 @@ void expectSlices(int m, int n) {
   multiply<typename Product<T>::SmallTile>(DenseLines<T>{left.data(), k}, DenseLines<T>{right.data(), k}, result,
                                            {m, n, k, slice}, slices.data());
   using Finish = Epilogue<float>;
-  launch(addSlicesKernel<DenseResult<float>, Finish>, 2, kFoursThreads, 0, nullptr, slices.data(), result, m, n,
+  launch(addSlicesKernel<DenseResult<float>, Finish>, 2, kElementThreads, 0, nullptr, slices.data(), result, m, n,
          Divider((n + 3) / 4), 3, Finish{summands.data(), others.data(), {Activation::relu}});
   expectAll(c, "the product with its epilogue", [&](size_t at) {
     auto sum = static_cast<double>(bias[at % columns]);
@@ -272,8 +272,9 @@ void expectConvolution(const Sizes& s) {
       multiply<Tile>(
           ImageWindows<T>{gradients.data(), WindowShape(s.outHeight(), s.outWidth(), s.outputs, ofY.length, ofX.length,
                                                         1, ofY.origin, ofX.origin, std::max(1, ofX.taps))},
-          PhaseWeights<T>{weights.data(), s.kernelHeight, s.kernelWidth, s.channels, s.stride, ofY.lastTap, ofX.lastTap,
-                          Divider(s.outputs), Divider(ofX.taps)},
+          PhaseWeights<T>{weights.data(), s.kernelHeight, s.kernelWidth,
+                          static_cast<unsigned>(s.channels) * static_cast<unsigned>(sizeof(T)), s.stride, ofY.lastTap,
+                          ofX.lastTap, Divider(s.outputs), Divider(ofX.taps)},
           PhasePixels<float>{toImages.data(), Sizes::kHeight, Sizes::kWidth, s.channels, s.stride, phaseY, phaseX,
                              Divider(ofY.length), Divider(ofX.length)},
           {Sizes::kImages * ofY.length * ofX.length, s.channels, k, k});

@@ -170,6 +170,12 @@ await onEveryDevice("products in bfloat16", (device) => {
     { image: [2, 11, 9, 3], weights: [10, 5, 5, 3], stride: 1, padding: 2 },
     { image: [2, 7, 7, 12], weights: [20, 3, 3, 12], stride: 3, padding: 1 },
     { image: [1, 66, 66, 8], weights: [16, 3, 3, 8], stride: 1, padding: 0 },
+    // On CUDA, images of few channels with an even stride are read in pairs of pixels. Odd paddings begin windows at the
+    // second pixel of a pair, and the last pixel of a window may have no partner.
+    { image: [2, 12, 10, 3], weights: [10, 7, 7, 3], stride: 2, padding: 3 },
+    { image: [1, 9, 8, 1], weights: [9, 2, 3, 1], stride: 2, padding: 0 },
+    { image: [1, 10, 6, 2], weights: [5, 3, 4, 2], stride: 2, padding: 1 },
+    { image: [2, 8, 12, 4], weights: [8, 4, 4, 4], stride: 4, padding: 2 },
   ])(
     "conv2d of $image with $weights, stride $stride, padding $padding",
     async ({ image, weights, stride, padding }) => {
