@@ -16,9 +16,8 @@ __device__ __forceinline__ void forGrid(int64_t count, const F& f) {
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * Threads + threadIdx.x; i < count; i += step) f(i);
 }
 
-// The threads of a block of a kernel that uses forElements or forFours.
+// The threads of a block of a kernel that uses forElements.
 constexpr int kElementThreads = 256;
-constexpr int kFoursThreads = kElementThreads;
 
 // The elements that move at once if T are the types in memory: eight if any of them has less than four bytes.
 template <class... T>
@@ -86,15 +85,7 @@ __device__ __forceinline__ void forElements(int64_t count, Index period, bool al
   walk(grouped + thread, count, Elements<1>{});
 }
 
-// Calls f(first, count) for this thread's groups of up to four elements.
-template <class F>
-__device__ __forceinline__ void forFours(int64_t count, const F& f) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kFoursThreads * 4;
-  for (int64_t i = (static_cast<int64_t>(blockIdx.x) * kFoursThreads + threadIdx.x) * 4; i < count; i += step)
-    f(i, static_cast<int>(min(int64_t{4}, count - i)));
-}
-
-// Loads or stores a group of forFours; the last group may have fewer than four elements.
+// Loads or stores four elements, or fewer at the end of a row.
 template <class T>
 __device__ __forceinline__ void loadGroup(const T* from, bool aligned, int elements, float (&x)[4]) {
   if (elements == 4) return load(from, aligned, x);

@@ -12,10 +12,10 @@ void normalizeAs(CudaDevice& device, const Record& record) {
   const int64_t count = index(out.elements(), "elements of images");
   if (count == 0) return;
   const bool moved = record.inputs > 3;
-  const auto size = [&](int axis) { return moved ? static_cast<int>(raw.shape[axis]) : 1; };
-  const ImageShape shape{size(1), size(2), static_cast<int>(raw.shape[raw.shape.rank - 1])};
-  launch(normalizeImagesKernel<Raw, T>, blocksFor(device, count, 4 * kFoursThreads), kFoursThreads, 0, device.stream(),
-         raw.as<const Raw>(), input(record, 1).floats(), input(record, 2).floats(),
+  const auto size = [&](int axis) { return Divider(moved ? static_cast<int>(raw.shape[axis]) : 1); };
+  const ImageShape shape{size(1), size(2), Divider(static_cast<int>(raw.shape[raw.shape.rank - 1]))};
+  launch(normalizeImagesKernel<Raw, T>, blocksFor(device, count, kGroup<T> * kElementThreads), kElementThreads, 0,
+         device.stream(), raw.as<const Raw>(), input(record, 1).floats(), input(record, 2).floats(),
          moved ? input(record, 3).as<const Move>() : nullptr, out.as<T>(), count, shape);
 }
 
