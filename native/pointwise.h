@@ -1,9 +1,10 @@
 // The functions of one or two elements that CPU loops and CUDA kernels share. The transcendental functions are those of
-// the platform, so the backends agree to a few units in the last place, not to the bit.
+// the platform or of approximations.h, so the backends agree to a few units in the last place, not to the bit.
 #pragma once
 
 #include <math.h>
 
+#include "approximations.h"
 #include "host_device.h"
 
 namespace stepsize::pointwise {
@@ -41,7 +42,7 @@ struct Tanh {
   STEPSIZE_HOST_DEVICE float operator()(float x) const { return tanhf(x); }
 };
 struct Sigmoid {
-  STEPSIZE_HOST_DEVICE float operator()(float x) const { return 1.0f / (1.0f + expf(-x)); }
+  STEPSIZE_HOST_DEVICE float operator()(float x) const { return reciprocal(1.0f + exponential(-x)); }
 };
 // NaN stays NaN, so that a ReLU does not hide a network that has diverged.
 struct Relu {
@@ -58,12 +59,12 @@ struct AddRelu {
 // GELU, x·Φ(x) with Φ the distribution function of the standard normal distribution (Hendrycks, Gimpel,
 // arXiv:1606.08415). Its derivative is Φ(x) + x·φ(x).
 struct Gelu {
-  STEPSIZE_HOST_DEVICE float operator()(float x) const { return x * (0.5f * (1.0f + erff(x * 0.70710678f))); }
+  STEPSIZE_HOST_DEVICE float operator()(float x) const { return x * normalDistribution(x); }
 };
 struct GeluGradient {
   STEPSIZE_HOST_DEVICE float operator()(float x, float gradient) const {
-    const float below = 0.5f * (1.0f + erff(x * 0.70710678f)), density = 0.39894228f * expf(-0.5f * x * x);
-    return gradient * (below + x * density);
+    const float density = 0.39894228f * bell(x);
+    return gradient * (normalDistribution(x) + x * density);
   }
 };
 // SiLU, x·σ(x). Its derivative is σ·(1 + x·(1 − σ)).

@@ -1,6 +1,7 @@
 // What the attention kernels share: where the rows of a head are, which of them a block has, and the weights of pairs.
 #pragma once
 
+#include "../approximations.h"
 #include "tensor_core.cuh"
 
 namespace stepsize::cuda {
@@ -48,8 +49,6 @@ struct AttentionGradientTensors {
   const QueryNumbers* numbers;
   T *dQ, *dK, *dV;
 };
-
-constexpr float kLog2E = 1.44269504f;
 
 // The weights exp(score − largest) of a query, for scores = products·scale, as powers of two: one multiply-add and one
 // instruction.

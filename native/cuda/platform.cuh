@@ -9,7 +9,7 @@
 //   launch(sum, grid, block, sharedBytes, stream, x, n, out);
 //
 // Kernel files include CUDA only through this file. They do not use <<<>>> or __shared__, which the emulator cannot
-// compile. Only tensor_core.cuh uses inline PTX, next to a version for the emulator.
+// compile. Only tensor_core.cuh and ../approximations.h use inline PTX, next to a version for the emulator.
 #pragma once
 
 #include <cstddef>

@@ -3,8 +3,10 @@
 // operand repeats and stays in the cache; an expansion 4; the gradient of SwiGLU 20. In bfloat16 they move half of
 // that.
 //
-// Instructions per bfloat16 element on sm_90: 5 for a ReLU, 5.4 for a sum of two, 6.3 if the second one repeats, 31 for
-// SwiGLU and 40 for its gradient. Up to about 40 are hidden by 6 bytes of memory traffic.
+// Instructions per bfloat16 element on sm_90: 5 for a ReLU, 5.4 for a sum of two and 7.4 with a ReLU, half an
+// instruction more if the second one repeats; 10 for SwiGLU, 19 for its gradient, 18 for GELU and 23 for its gradient.
+// 6 bytes of memory traffic hide about 40. A sigmoid has an exponential and a reciprocal (approximations.h), of which a
+// scheduler issues one in 8 cycles.
 #pragma once
 
 #include "../pointwise.h"
@@ -40,30 +42,38 @@ __global__ void __launch_bounds__(kElementThreads) zipKernel(const T* a, const T
 }
 
 // out[i] = f(a[i], b[i % period])
+//
+// If b has whole groups, it is walked in groups with a position of 32 bits. Otherwise the elements of b are loaded one
+// by one, at 15 instructions per element.
 template <class T, class F>
 __global__ void __launch_bounds__(kElementThreads)
     zipRepeatedKernel(const T* a, const T* b, T* out, int64_t count, int64_t period, F f) {
   constexpr int group = kGroup<T>;
-  const auto walk = [&](const auto& loadSecond) {
-    forElements<group>(count, period, areAligned(a, out), [&](int64_t i, int64_t at, auto elements) {
-      constexpr int n = decltype(elements)::kCount;
-      float x[n], y[n];
-      loadAligned(a + i, x);
-      loadSecond(at, y);
+  const int64_t groups = period / group;
+  if (period % group == 0 && groups <= UINT32_MAX && areAligned(a, b, out)) {
+    // Both operands consist of groups, which are counted in 32 bits.
+    forElements<1>(count / group, static_cast<unsigned>(groups), true, [&](int64_t i, unsigned at, auto) {
+      float x[group], y[group];
+      loadAligned(a + i * group, x);
+      loadAligned(b + static_cast<int64_t>(at) * group, y);
 #pragma unroll
-      for (int j = 0; j < n; j++) x[j] = f(x[j], y[j]);
-      storeAligned(out + i, x);
+      for (int j = 0; j < group; j++) x[j] = f(x[j], y[j]);
+      storeAligned(out + i * group, x);
     });
-  };
-  if (period % group == 0 && isAligned16(b))
-    walk([&](int64_t at, auto& y) { loadAligned(b + at, y); });
-  else
-    walk([&](int64_t at, auto& y) {
-      for (float& number : y) {
-        number = toFloat(b[at]);
-        at = at + 1 == period ? 0 : at + 1;
-      }
-    });
+    return;
+  }
+  forElements<group>(count, period, areAligned(a, out), [&](int64_t i, int64_t at, auto elements) {
+    constexpr int n = decltype(elements)::kCount;
+    float x[n], y[n];
+    loadAligned(a + i, x);
+    for (float& number : y) {
+      number = toFloat(b[at]);
+      at = at + 1 == period ? 0 : at + 1;
+    }
+#pragma unroll
+    for (int j = 0; j < n; j++) x[j] = f(x[j], y[j]);
+    storeAligned(out + i, x);
+  });
 }
 
 // Repeats a [outer, inner] `size` times along a new axis between the two, and scales it. Index has 32 bits if these

@@ -9,7 +9,7 @@ namespace stepsize::cuda {
 namespace {
 
 RandomSource sourceOf(const Record& record, int seed, int stream) {
-  return {static_cast<uint64_t>(integer(record, seed)), static_cast<uint64_t>(integer(record, stream))};
+  return {PhiloxKeys(static_cast<uint64_t>(integer(record, seed))), static_cast<uint64_t>(integer(record, stream))};
 }
 
 void uniform(CudaDevice& device, const Record& record) {
@@ -35,10 +35,16 @@ void dropout(CudaDevice& device, const Record& record) {
   const int64_t count = input(record, 0).elements();
   if (count == 0) return;
   const float probability = number(record, attribute::dropout::probability);
-  const float scale = probability < 1 ? 1 / (1 - probability) : 0;
+  const TensorView& out = output(record, 0);
+  const uint64_t first = firstBitsOf(probability);
+  if (first > UINT32_MAX) {
+    check(cudaMemsetAsync(out.data, 0, static_cast<size_t>(out.bytes()), device.stream()), "dropout");
+    return;
+  }
   launch(dropoutKernel<T>, blocksFor(device, count, kGroup<T> * kElementThreads), kElementThreads, 0, device.stream(),
-         input(record, 0).as<T>(), record.inputs > 1 ? input(record, 1).floats() : nullptr, output(record, 0).as<T>(),
-         count, sourceOf(record, attribute::dropout::seed, attribute::dropout::stream), probability, scale);
+         input(record, 0).as<T>(), record.inputs > 1 ? input(record, 1).floats() : nullptr, out.as<T>(), count,
+         sourceOf(record, attribute::dropout::seed, attribute::dropout::stream), static_cast<uint32_t>(first),
+         1 / (1 - probability));
 }
 
 }  // namespace

@@ -52,6 +52,14 @@ struct RowGroup {
   }
   __device__ static int thread() { return static_cast<int>(threadIdx.x) % Threads; }
 
+  // A barrier of the group. What its threads wrote before is visible to all of them afterwards.
+  __device__ static void synchronize() {
+    if constexpr (Threads == kWarp)
+      __syncwarp();
+    else
+      __syncthreads();
+  }
+
   // Reduce over the group. All threads of the group must call this, and all get the result.
   __device__ static float sum(float value) {
     if constexpr (Threads == kWarp)

@@ -1,6 +1,5 @@
-// Wrappers of tensor-core instructions and asynchronous copies. This is the only file with inline PTX; each wrapper
-// also calls its equivalent in the emulator. If a comment says "the whole warp", all lanes must call the function
-// together.
+// Wrappers of tensor-core instructions and asynchronous copies. Each wrapper has inline PTX and calls
+// its equivalent in the emulator. If a comment says "the whole warp", all lanes must call the function together.
 //
 // Source: PTX ISA, sections "Warp-level matrix instructions" and "Asynchronous copy".
 #pragma once
@@ -89,17 +88,6 @@ __device__ __forceinline__ void waitForCopies() {
 }
 
 #undef STEPSIZE_WHERE
-
-// 2^x, with a relative error of 2^-22. A denormal result is 0.
-__device__ __forceinline__ float powerOfTwo(float x) {
-#if defined(STEPSIZE_EMULATED)
-  return emulator::powerOfTwo(x);
-#else
-  float result;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
-  return result;
-#endif
-}
 
 // Fragments. The functions below load mma fragments from tiles in shared memory, and makes them from the sums of an
 // earlier mma. A tile consists of lines (rows of the first operand or columns of the second) and depths (the index that

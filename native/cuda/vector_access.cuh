@@ -29,7 +29,7 @@ constexpr bool isSame<A, A> = true;
 // Whether an address is a multiple of 16.
 __device__ __forceinline__ bool isAligned16(const void* p) { return (reinterpret_cast<uintptr_t>(p) & 15) == 0; }
 
-// Load or store 1, 4 or 8 neighbouring elements. Several must be aligned to 16 bytes, or to their size if it is
+// Load or store 1, 4, 8 or 16 neighbouring elements. Several must be aligned to 16 bytes, or to their size if it is
 // smaller.
 template <int Count>
 __device__ __forceinline__ void loadAligned(const float* from, float (&x)[Count]) {
@@ -102,6 +102,11 @@ __device__ __forceinline__ void loadAligned(const BFloat16* from, float (&x)[8])
   widen({words.x, words.y, words.z, words.w}, x);
 }
 
+__device__ __forceinline__ void loadAligned(const BFloat16* from, float (&x)[16]) {
+  const uint4 first = *reinterpret_cast<const uint4*>(from), second = *reinterpret_cast<const uint4*>(from + 8);
+  widen({first.x, first.y, first.z, first.w, second.x, second.y, second.z, second.w}, x);
+}
+
 __device__ __forceinline__ void storeAligned(BFloat16* to, const BFloat16 (&x)[4]) {
   __stcg(reinterpret_cast<uint2*>(to), make_uint2(asWord(x[0], x[1]), asWord(x[2], x[3])));
 }
@@ -118,9 +123,18 @@ __device__ __forceinline__ void storeAligned(BFloat16* to, const float (&x)[4]) 
   __stcg(reinterpret_cast<uint2*>(to), make_uint2(roundedPair(x[0], x[1]), roundedPair(x[2], x[3])));
 }
 
+// Eight floats, rounded.
+__device__ __forceinline__ uint4 roundedEight(const float* x) {
+  return make_uint4(roundedPair(x[0], x[1]), roundedPair(x[2], x[3]), roundedPair(x[4], x[5]), roundedPair(x[6], x[7]));
+}
+
 __device__ __forceinline__ void storeAligned(BFloat16* to, const float (&x)[8]) {
-  __stcg(reinterpret_cast<uint4*>(to), make_uint4(roundedPair(x[0], x[1]), roundedPair(x[2], x[3]),
-                                                  roundedPair(x[4], x[5]), roundedPair(x[6], x[7])));
+  __stcg(reinterpret_cast<uint4*>(to), roundedEight(x));
+}
+
+__device__ __forceinline__ void storeAligned(BFloat16* to, const float (&x)[16]) {
+  __stcg(reinterpret_cast<uint4*>(to), roundedEight(x));
+  __stcg(reinterpret_cast<uint4*>(to + 8), roundedEight(x + 8));
 }
 
 template <class T, int Count>

@@ -32,11 +32,21 @@ const loops: readonly GroupLoop[] = [
     ...["Add", "Subtract", "Multiply", "AddRelu", "ReluGradient"].map((f) => ({
       ...{ kernel: `zipKernel<BFloat16, ${f}>`, loads: 2, stores: 1, together: 2, instructions: 8 },
     })),
-    ...["Add", "Subtract", "Multiply"].map((f) => ({
+    ...["Add", "Subtract", "Multiply", "AddRelu"].map((f) => ({
       ...{ kernel: `zipRepeatedKernel<BFloat16, ${f}>`, loads: 2, stores: 1, together: 2, instructions: 8 },
     })),
-    { kernel: "zipKernel<BFloat16, Swiglu>", loads: 2, stores: 1, together: 2, instructions: 36 },
-    { kernel: "swigluGradientKernel<BFloat16>", loads: 3, stores: 2, together: 3, instructions: 44 },
+    { kernel: "zipKernel<BFloat16, Swiglu>", loads: 2, stores: 1, together: 2, instructions: 12 },
+    { kernel: "swigluGradientKernel<BFloat16>", loads: 3, stores: 2, together: 3, instructions: 21 },
+    ...["Sigmoid", "Silu"].map((f) => ({
+      ...{ kernel: `mapKernel<BFloat16, ${f}>`, loads: 1, stores: 1, together: 1, instructions: 9 },
+    })),
+    { kernel: "mapKernel<BFloat16, Gelu>", loads: 1, stores: 1, together: 1, instructions: 20 },
+    // The compiler loads the gradient only when the derivative is computed.
+    { kernel: "zipKernel<BFloat16, GeluGradient>", loads: 2, stores: 1, together: 1, instructions: 25 },
+  ]),
+  ...inSource("random_operations.cu", [
+    { kernel: "dropoutKernel<BFloat16>", loads: 1, stores: 1, together: 1, instructions: 19 },
+    { kernel: "uniformKernel", loads: 0, stores: 1, together: 0, instructions: 21, elements: 4 },
   ]),
   ...inSource("memory_operations.cu", [
     { kernel: "castKernel<float, BFloat16>", loads: 1, stores: 2, together: 1, instructions: 4 },
@@ -44,6 +54,7 @@ const loops: readonly GroupLoop[] = [
   ]),
   ...inSource("normalization_operations.cu", [
     { kernel: "scaleShiftKernel<BFloat16>", loads: 5, stores: 1, together: 3, instructions: 10 },
+    { kernel: "batchNormInferenceKernel<BFloat16>", loads: 7, stores: 1, together: 3, instructions: 20 },
     { kernel: "batchNormGradientKernel<BFloat16>", loads: 10, stores: 1, together: 5, instructions: 14 },
     { kernel: "batchStatisticsKernel<BFloat16>", loads: 4, stores: 0, together: 4, instructions: 4, elements: 32 },
     { kernel: "batchGradientSumsKernel<BFloat16>", loads: 4, stores: 0, together: 2, instructions: 10, elements: 16 },
@@ -61,7 +72,21 @@ const loops: readonly GroupLoop[] = [
   ...inSource("loss_operations.cu", [
     ...groups.flatMap((group) => [
       { kernel: `logSoftmaxKernel<${group}, BFloat16>`, loads: 1, stores: 1, together: 1, instructions: 6 },
-      { kernel: `logSoftmaxGradientKernel<${group}, BFloat16>`, loads: 2, stores: 1, together: 2, instructions: 16 },
+      { kernel: `logSoftmaxGradientKernel<${group}, BFloat16>`, loads: 2, stores: 1, together: 2, instructions: 9 },
+      {
+        kernel: `crossEntropyKernel<${group}, BFloat16>`,
+        loads: 2,
+        stores: 0,
+        together: 2,
+        instructions: 8,
+        elements: 16,
+      },
+      {
+        ...{ kernel: `crossEntropyGradientKernel<${group}, BFloat16>`, loads: 2, stores: 2, together: 2 },
+        ...{ instructions: 8, elements: 16 },
+      },
+      // With smoothing and class weights.
+      { kernel: `crossEntropyGradientKernel<${group}, BFloat16>`, loads: 3, stores: 1, together: 3, instructions: 12 },
     ]),
   ]),
 ];

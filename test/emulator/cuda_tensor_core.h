@@ -79,12 +79,6 @@ void loadMatrices(uint32_t* result, const void* row, Place where) {
   runner->collective(kAllLanes, combineLoad<Transposed>, &argument, "ldmatrix", where);
 }
 
-// ex2.approx.ftz: denormal numbers count as zeros.
-inline float powerOfTwo(float x) {
-  const float result = std::exp2(x);
-  return result < 0x1p-126f ? 0.0f : result;
-}
-
 // Starts a copy. The bytes arrive when the thread waits for them, and are NaN until then.
 inline void copyLater(void* to, const void* from, Place where) {
   if (!isAligned16(to) || !isAligned16(from))

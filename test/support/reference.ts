@@ -20,8 +20,17 @@ export function map(x: Values, f: (value: number) => number): Values {
   return values(x.shape, (i) => f(x.data[i]!));
 }
 
-/** Φ(x), the cumulative normal distribution, by its series. Accurate to about 10⁻¹³ for |x| ≤ 4. */
+/**
+ * Φ(x), the cumulative normal distribution: by its series for |x| ≤ 4, accurate to about 10⁻¹³, and by Laplace's
+ * continued fraction beyond.
+ */
 export function normalShareBelow(x: number): number {
+  if (x > 4) return 1 - normalShareBelow(-x);
+  if (x < -4) {
+    let denominator = -x;
+    for (let n = 60; n > 0; n--) denominator = -x + n / denominator;
+    return Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI) / denominator;
+  }
   let [term, sum] = [x, x];
   for (let n = 1; n < 80; n++) {
     term *= (-x * x) / (2 * n);

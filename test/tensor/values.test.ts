@@ -6,6 +6,7 @@ import * as t from "#lib/tensor/index.js";
 import { expectClose } from "../support/compare.js";
 import { onEveryDevice } from "../support/devices.js";
 import { numbers } from "../support/numbers.js";
+import { normalShareBelow } from "../support/reference.js";
 
 const { NaN: nan, POSITIVE_INFINITY: infinity } = Number;
 
@@ -71,6 +72,28 @@ await onEveryDevice("special values", (device) => {
         expect(await lossOf(-infinity, -infinity)).toBeNaN();
       },
     );
+  });
+
+  // A GPU computes the exponentials and the normal distribution from approximations, whose relative error grows with x.
+  it("activations and their derivatives are accurate far from zero", async () => {
+    const points = Array.from({ length: 1999 }, (_, i) => (i - 999) / 37);
+    const sigmoidAt = (x: number) => 1 / (1 + Math.exp(-x));
+    const density = (x: number) => Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI);
+    const functions = [
+      [t.sigmoid, sigmoidAt, (x: number) => sigmoidAt(x) * sigmoidAt(-x)],
+      [t.silu, (x: number) => x * sigmoidAt(x), (x: number) => sigmoidAt(x) * (1 + x * sigmoidAt(-x))],
+      [t.gelu, (x: number) => x * normalShareBelow(x), (x: number) => normalShareBelow(x) + x * density(x)],
+    ] as const;
+    for (const [activation, value, derivative] of functions) {
+      const x = t.tensor(device, points, undefined, { requiresGrad: true });
+      const y = activation(x).keep();
+      const exact = [...(await x.read())];
+      expectClose(await read(y), exact.map(value), 4, activation.name);
+      y.sum().backward();
+      // The derivative of SiLU contains x·(1 − σ). Up to x = 17, σ is below 1 but has no more digits than 1.
+      const allowed = activation === t.silu ? 10 : 4;
+      expectClose(await read(x.grad!), exact.map(derivative), allowed, `the derivative of ${activation.name}`);
+    }
   });
 
   describe("cast and fill", () => {
