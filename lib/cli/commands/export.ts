@@ -92,8 +92,8 @@ function inputsOf({ path, card }: SavedModel, withPreprocessing: boolean): OnnxO
 
 /** Returns what the model needs to be used, as texts of JSON by name. */
 function metadataOf({ card, step }: SavedModel): Record<string, string> {
-  const { config, preprocessing, classes, text } = card;
-  const given = Object.entries({ config, preprocessing, classes, text, step }).filter(
+  const { config, preprocessing, classes, fit, text } = card;
+  const given = Object.entries({ config, preprocessing, classes, fit, text, step }).filter(
     ([, value]) => value !== undefined,
   );
   return Object.fromEntries(given.map(([name, value]) => [name, JSON.stringify(value)]));
