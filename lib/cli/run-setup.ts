@@ -2,17 +2,21 @@ import { type Device, openDevice } from "../native/index.js";
 import {
   assembleRun,
   openTask,
+  type Pretrained,
   type ReadOptions,
   type RunParts,
   readOptionsOf,
   type Task,
   type TaskOptions,
 } from "../tasks/index.js";
+import { fillFromHuggingFace, readHuggingFace } from "../weights/hugging-face.js";
 import { loadWeights } from "../weights/index.js";
+import { huggingFaceFolder } from "./config/shared-fields.js";
 import type { TrainConfig, TrainSettings } from "./config/train-config.js";
 import { UsageError } from "./failure.js";
 import { CountProgress } from "./output/count-progress.js";
 import { tell } from "./output/terminal.js";
+import type { RunFolder } from "./run-folder.js";
 
 /** The parts of a run and their device, which `close` closes too. */
 export interface OpenRun extends RunParts {
@@ -65,11 +69,16 @@ export async function withReadingProgress<T>(
   }
 }
 
-/** Opens the device and creates the model, the optimizer and the trainer of a run. */
-export async function setUp({ settings, schedule }: TrainConfig, task: Task): Promise<OpenRun> {
+/**
+ * Opens the device and creates the model, the optimizer and the trainer of a run.
+ *
+ * @param run the folder of a run that is resumed
+ */
+export async function setUp({ settings, schedule }: TrainConfig, task: Task, run?: RunFolder): Promise<OpenRun> {
   const { device: name, threads } = settings;
+  const pretrained = await readPretrained(settings.model, run);
   const device = await openDevice(name, { threads });
-  const parts = assembleRun(settings, { task, device, schedule });
+  const parts = assembleRun(settings, { task, device, schedule, pretrained });
   return {
     ...parts,
     device,
@@ -80,11 +89,28 @@ export async function setUp({ settings, schedule }: TrainConfig, task: Task): Pr
   };
 }
 
+/**
+ * Reads the model that `hf:<dir>` names, without its weights. The checkpoint of a resumed run has everything, so the
+ * folder is needed only at the start.
+ */
+async function readPretrained(model: string, run: RunFolder | undefined): Promise<Pretrained | undefined> {
+  const folder = huggingFaceFolder(model);
+  if (folder === undefined) return undefined;
+  const saved = await run?.withNewest(async ({ info }) => info, { parts: [], damaged: () => {} });
+  const config = saved?.config;
+  return config?.kind === "olmo" ? { config, tokenizer: saved?.text?.tokenizer } : await readHuggingFace(folder);
+}
+
 /** Replaces the weights that were drawn by those that the settings name, if any. Returns a line of text about it. */
 export async function startFromWeights(
-  { weights, classifier }: Pick<TrainSettings, "weights" | "classifier">,
+  { model: name, weights, classifier }: Pick<TrainSettings, "model" | "weights" | "classifier">,
   { model }: OpenRun,
 ): Promise<string | undefined> {
+  const folder = huggingFaceFolder(name);
+  if (folder !== undefined) {
+    await fillFromHuggingFace(model, folder);
+    return `starting from the weights in ${folder}`;
+  }
   if (weights === undefined) return undefined;
   await loadWeights(model, weights, { classifier });
   return `starting from ${weights}${classifier === "skip" ? ", with a new classifier" : ""}`;

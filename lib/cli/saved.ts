@@ -8,10 +8,10 @@ import { infer } from "../nn/predict.js";
 import type { Given } from "../study/index.js";
 import type { Tensor } from "../tensor/index.js";
 import { type OpenCheckpoint, withCheckpoint } from "../weights/checkpoint-file.js";
-import type { LoadedModel } from "../weights/index.js";
+import { type LoadedModel, loadHuggingFace } from "../weights/index.js";
 import { loadOpenModel } from "../weights/load-model.js";
 import { check, type Fields, help } from "./config/fields.js";
-import { deviceField, threadsField } from "./config/shared-fields.js";
+import { deviceField, huggingFaceFolder, threadsField } from "./config/shared-fields.js";
 import { UsageError } from "./failure.js";
 import { tell } from "./output/terminal.js";
 import { flagOf } from "./output/text.js";
@@ -29,8 +29,20 @@ export const savedFields = {
   threads: threadsField,
 } satisfies Fields;
 
+/** The field of a model that is used in place of a checkpoint. */
+export const pretrainedField: z.ZodType<string> = z
+  .string()
+  .refine((name) => huggingFaceFolder(name) !== undefined)
+  .register(help, {
+    kind: "text",
+    placeholder: "<hf:dir>",
+    expected: "hf:<dir>, a folder in Hugging Face's layout",
+    description: "an OLMo in Hugging Face's layout, in place of a checkpoint",
+  });
+
 /** The checkpoint to load, and the device to load it to. */
 export interface SavedValues {
+  /** Path of a checkpoint or of a run's folder, or `hf:<dir>`. */
   readonly checkpoint: string;
   readonly device?: string | undefined;
   readonly threads?: number | undefined;
@@ -64,7 +76,10 @@ export function checkSaved<T extends typeof savedFields>(
   values: Readonly<Record<string, unknown>>,
 ): Given<T> & SavedValues {
   const checked = check(fields, values, flagOf);
-  const { checkpoint }: Given<typeof savedFields> = checked;
+  const { checkpoint: given, model }: Given<typeof savedFields> & { readonly model?: string } = checked;
+  if (given !== undefined && model !== undefined)
+    throw new UsageError("--model: expected either hf:<dir> or a checkpoint, got both");
+  const checkpoint = given ?? model;
   if (checkpoint !== undefined) return { ...checked, checkpoint };
   throw new UsageError("--checkpoint: expected the path of a checkpoint or of a run's folder, got none");
 }
@@ -91,8 +106,8 @@ export interface OpenSavedOptions<T> {
 }
 
 /**
- * Loads the model of a checkpoint, or of the newest checkpoint in a run's folder. The run may still be training and
- * prune its checkpoints.
+ * Loads the model of a checkpoint, of the newest checkpoint in a run's folder, or of `hf:<dir>`. The run may still be
+ * training and prune its checkpoints.
  *
  * @returns the model; `optimizer` is the result of `readOptimizer`
  * @throws UsageError if the path does not exist, is a folder without checkpoints, or holds a model of the caller's own
@@ -103,6 +118,18 @@ export async function openSaved<T = undefined>(
   { checkpoint, device: deviceName, threads }: SavedValues,
   { precision, readOptimizer, inCode = "loadModel(path, { device, build })" }: OpenSavedOptions<T> = {},
 ): Promise<SavedModel & { readonly optimizer: T | undefined }> {
+  const folder = huggingFaceFolder(checkpoint);
+  if (folder !== undefined) {
+    if (readOptimizer) throw new UsageError(`--checkpoint: expected a run's, ${checkpoint} has no optimizer state`);
+    const device = await openDevice(deviceName, { threads });
+    try {
+      const loaded = await loadHuggingFace(folder, { device, precision });
+      return { ...loaded, path: checkpoint, step: 0, device, optimizer: undefined };
+    } catch (error) {
+      await device.close();
+      throw error;
+    }
+  }
   const found = await stat(checkpoint).catch(() => undefined);
   if (!found) throw new UsageError(`--checkpoint: expected a file or folder, ${checkpoint} does not exist`);
   const device = await openDevice(deviceName, { threads });

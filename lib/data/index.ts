@@ -41,4 +41,5 @@ export {
   tokenizerNames,
   tokenizerOf,
 } from "./tokenizer.js";
+export { type HuggingFaceTokenizer, readTokenizer } from "./tokenizer-json.js";
 export { TokenDataset, type TokensOptions, tokens } from "./tokens.js";

@@ -1,9 +1,13 @@
 import { expectObject } from "../arguments.js";
 import { invalidArgument } from "../errors.js";
 import { bpe, bpeEncodings, isBpeEncoding } from "./tokenizer-bpe.js";
+import { type HuggingFaceTokenizer, huggingFaceEncoding } from "./tokenizer-json.js";
 
 /** Identifies a tokenizer. Plain JSON, stored with tokens and with models that were trained on them. */
-export type TokenizerSpec = { readonly kind: "bytes" } | { readonly kind: "bpe"; readonly encoding: string };
+export type TokenizerSpec =
+  | { readonly kind: "bytes" }
+  | { readonly kind: "bpe"; readonly encoding: string }
+  | HuggingFaceTokenizer;
 
 /** Converts text to token ids and back. */
 export interface Tokenizer {
@@ -43,20 +47,23 @@ export function specOf(name: string): TokenizerSpec {
 }
 
 /**
- * Returns the name of a tokenizer, as {@link specOf} takes it.
+ * Returns the name of a tokenizer: `huggingface` for one that was read from a folder, otherwise the name that
+ * {@link specOf} takes.
  *
  * @throws StepsizeError `invalid-argument` if `spec` is not an object
  */
 export function tokenizerName(spec: TokenizerSpec): string {
   expectObject("spec", spec, "a tokenizer's specification, as specOf(name) gives it");
-  return spec.kind === "bytes" ? "bytes" : spec.encoding;
+  return spec.kind === "bpe" ? spec.encoding : spec.kind;
 }
 
 /**
  * Creates the tokenizer of a specification. `bytes` has 257 tokens: the byte values and the end of text. A BPE encoding
- * needs the npm package `gpt-tokenizer`, which is resolved from stepsize and from the working directory.
+ * needs the npm package `gpt-tokenizer`, which is resolved from stepsize and from the working directory. `readTokenizer`
+ * returns the specification of a tokenizer of Hugging Face.
  *
- * @throws StepsizeError `invalid-argument` for an unknown kind or encoding; `not-found` if the package is not installed
+ * @throws StepsizeError `invalid-argument` for an unknown kind or encoding; `not-found` if the package is not installed;
+ * `invalid-file` or `unsupported` if the definition of a tokenizer of Hugging Face is invalid or not supported
  *
  * @example
  * ```ts
@@ -68,11 +75,7 @@ export function tokenizerName(spec: TokenizerSpec): string {
  * ```
  */
 export function tokenizerOf(spec: TokenizerSpec): Tokenizer {
-  const { kind, encoding }: { readonly kind?: unknown; readonly encoding?: unknown } = spec ?? {};
-  if (kind !== "bytes" && kind !== "bpe") invalidArgument("tokenizer.kind", '"bytes" or "bpe"', kind);
-  if (kind === "bpe" && !isBpeEncoding(encoding))
-    invalidArgument("tokenizer.encoding", bpeEncodings.join(", "), encoding);
-  const { bytesOf, ...tokenizer } = isBpeEncoding(encoding) && kind === "bpe" ? bpe(encoding) : bytes();
+  const { bytesOf, ...tokenizer } = encodingOf(spec);
   const decoder = () => new Utf8Decoder(bytesOf);
   const decode = (ids: Iterable<number>) => {
     const idDecoder = decoder();
@@ -85,6 +88,18 @@ export function tokenizerOf(spec: TokenizerSpec): Tokenizer {
 export interface Encoding extends Pick<Tokenizer, "vocabulary" | "endOfText" | "encode"> {
   /** Returns the bytes of an id; `undefined` if the id is not a token. */
   readonly bytesOf: (id: number) => Uint8Array | undefined;
+}
+
+function encodingOf(spec: TokenizerSpec): Encoding {
+  const given: { readonly kind?: unknown } = spec ?? {};
+  if (given.kind !== "bytes" && given.kind !== "bpe" && given.kind !== "huggingface")
+    return invalidArgument("tokenizer.kind", '"bytes", "bpe" or "huggingface"', given.kind);
+  if (spec.kind === "bytes") return bytes();
+  if (spec.kind === "huggingface") return huggingFaceEncoding(spec);
+  const { encoding } = spec;
+  return isBpeEncoding(encoding)
+    ? bpe(encoding)
+    : invalidArgument("tokenizer.encoding", bpeEncodings.join(", "), encoding);
 }
 
 function bytes(): Encoding {

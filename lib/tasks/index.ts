@@ -22,6 +22,7 @@ export { assembleRun, type RunParts, type RunSettings } from "./run-parts.js";
 export {
   defaultContext,
   type GivenReadOptions,
+  type Pretrained,
   type ReadOption,
   type ReadOptions,
   readOptionNames,

@@ -1,11 +1,20 @@
 import { createHash } from "node:crypto";
-import { type BatchSource, readTokenFolder, type TokenDataset, type TokenizerSpec, tokens } from "../data/index.js";
+import { isDeepStrictEqual } from "node:util";
+import {
+  type BatchSource,
+  readTokenFolder,
+  type TokenDataset,
+  type TokenizerSpec,
+  tokenizerName,
+  tokens,
+} from "../data/index.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import * as models from "../models/index.js";
 import { crossEntropy } from "../nn/index.js";
 import type { ModelCard } from "../weights/index.js";
 import {
   defaultContext,
+  type Pretrained,
   type SplitLengths,
   type SplitName,
   type Task,
@@ -69,11 +78,27 @@ class LanguageTask implements Task {
     this.lengths = { train: train.length, test: test.length, ...(validation && { validation: validation.length }) };
   }
 
-  modelConfig(model: string): models.ModelConfig {
+  modelConfig(model: string, pretrained?: Pretrained): models.ModelConfig {
     const { context, vocabulary } = this.#parts.train;
+    if (pretrained !== undefined) return this.#furtherTrained(model, pretrained);
     const config = models.configOf(model, [context], vocabulary);
     if (config.kind === "olmo") return config;
     return invalidArgument("model", `one for text (${Object.keys(models.olmoShapes).join(", ")})`, model);
+  }
+
+  /** Checks that a model fits the tokens, and returns its configuration for their windows. */
+  #furtherTrained(model: string, { config, tokenizer }: Pretrained): models.ModelConfig {
+    const { context, vocabulary } = this.#parts.train;
+    if (tokenizer !== undefined && !isDeepStrictEqual(tokenizer, this.#tokenizer))
+      throw new StepsizeError(
+        "invalid-argument",
+        `data: expected tokens of the tokenizer of ${model}, got those of another one (${tokenizerName(this.#tokenizer)}) in ${this.name}; make them with: stepsize tokenize --tokenizer ${model}`,
+      );
+    if (vocabulary > config.vocabulary)
+      invalidArgument("data", `at most ${config.vocabulary} ids, those of ${model}`, vocabulary);
+    if (context > config.context)
+      invalidArgument("context", `at most ${config.context} tokens, the context of ${model}`, context);
+    return { ...config, context };
   }
 
   card(config: models.ModelConfig): ModelCard {

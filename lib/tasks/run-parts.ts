@@ -6,7 +6,7 @@ import type { Schedule } from "../schedule/index.js";
 import { Trainer } from "../train/index.js";
 import type { ModelCard } from "../weights/index.js";
 import { makeOptimizer, type OptimizerSettings } from "./optimizer.js";
-import type { Task } from "./task.js";
+import type { Pretrained, Task } from "./task.js";
 
 /** The settings of a training run, except its data, device and schedule. */
 export interface RunSettings extends OptimizerSettings {
@@ -40,10 +40,20 @@ export interface RunParts {
  */
 export function assembleRun(
   settings: RunSettings,
-  { task, device, schedule }: { readonly task: Task; readonly device: Device; readonly schedule: Schedule },
+  {
+    task,
+    device,
+    schedule,
+    pretrained,
+  }: {
+    readonly task: Task;
+    readonly device: Device;
+    readonly schedule: Schedule;
+    readonly pretrained?: Pretrained | undefined;
+  },
 ): RunParts {
   const { seed, batch: size, accumulate, augment, precision = "float32" } = settings;
-  const config = task.modelConfig(settings.model);
+  const config = task.modelConfig(settings.model, pretrained);
   const model = models.create(config, { device, seed }).setPrecision(precision);
   const card = task.card(config);
   // On a GPU, augmentation costs nothing extra, because normalization reads the bytes anyway. For the CPU, another thread

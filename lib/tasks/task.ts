@@ -1,10 +1,17 @@
-import type { BatchSource, ImageFit } from "../data/index.js";
+import type { BatchSource, ImageFit, TokenizerSpec } from "../data/index.js";
 import type { ModelConfig } from "../models/index.js";
 import type { Loss } from "../nn/index.js";
 import type { ModelCard } from "../weights/index.js";
 
 /** The splits of a task's data. */
 export type SplitName = "train" | "validation" | "test";
+
+/** A language model that is to be trained further, without its weights. */
+export interface Pretrained {
+  readonly config: ModelConfig & { readonly kind: "olmo" };
+  /** The tokenizer that the model was trained with; `undefined` if it is not known. */
+  readonly tokenizer: TokenizerSpec | undefined;
+}
 
 /** Number of items of each split; `validation` is absent if there is none. */
 export type SplitLengths = { readonly train: number; readonly test: number; readonly validation?: number };
@@ -36,9 +43,11 @@ export interface Task {
   readonly loss: Loss;
   /**
    * Returns the configuration of a named model for these data.
-   * @throws StepsizeError `invalid-argument` for a name that is unknown or does not fit
+   *
+   * @param pretrained the model that is to be trained further, if the name is that of its folder
+   * @throws StepsizeError `invalid-argument` for a name that is unknown, or a model that does not fit
    */
-  modelConfig(model: string): ModelConfig;
+  modelConfig(model: string, pretrained?: Pretrained): ModelConfig;
   /** Returns the card that is saved with a model, so that it can be used on raw data. */
   card(config: ModelConfig): ModelCard;
   /** Returns shuffled batches of the training split. A batch is a pure function of the options and the step. */

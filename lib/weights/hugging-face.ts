@@ -1,28 +1,37 @@
 import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { expectText } from "../arguments.js";
+import type { TokenizerSpec } from "../data/index.js";
+import { hasTokenizer, readTokenizer } from "../data/tokenizer-json.js";
 import { describe, StepsizeError } from "../errors.js";
 import { openStored, type StoredFile, type StoredTensor } from "../files/safetensors-file.js";
 import { olmoOptionsOf } from "../models/hugging-face.js";
 import { type ModelConfig, type Olmo, olmo } from "../models/index.js";
 import { type Device, expectDevice } from "../native/index.js";
-import type { Precision } from "../nn/index.js";
+import { type Module, type Precision, Preparation } from "../nn/index.js";
 import { checkedOptions, optionNames } from "../options.js";
 import { printable, shown } from "../quoting.js";
 import { readJsonFile } from "../read-file.js";
 import { anything, dictionary } from "../schema.js";
+import type { ModelCard } from "./checkpoint-info.js";
+import type { LoadedModel } from "./load-model.js";
 import { inFile } from "./stored-tensors.js";
 import { fillFromTorch } from "./torch-weights.js";
 
-/** A decoder that was loaded from a Hugging Face folder. */
-export interface HuggingFaceModel {
+/** A decoder that was loaded from a Hugging Face folder. `generate` takes it as it is. */
+export interface HuggingFaceModel extends Pick<LoadedModel, "prepare" | "card"> {
   /** The model with its weights. */
   readonly model: Olmo;
+  /** Configuration of the model for `models.create`. */
+  readonly config: OlmoConfig;
   /**
-   * Configuration of the model for `models.create`. Pass it in the `card` of a trainer, so that checkpoints contain it.
+   * The configuration, and the tokenizer if the folder has one. Pass it to a trainer, so that checkpoints contain it. The
+   * context is the largest one of the model.
    */
-  readonly config: ModelConfig & { readonly kind: "olmo" };
+  readonly card: ModelCard;
 }
+
+type OlmoConfig = ModelConfig & { readonly kind: "olmo" };
 
 /** Options of {@link loadHuggingFace}. */
 export interface HuggingFaceOptions {
@@ -34,6 +43,9 @@ export interface HuggingFaceOptions {
 
 const names = optionNames<HuggingFaceOptions>({ device: true, precision: true });
 
+/** Name of the output matrix, which a model with a tied embedding does not have. */
+const headName = "lm_head.weight";
+
 const single = "model.safetensors";
 const index = "model.safetensors.index.json";
 
@@ -42,7 +54,7 @@ const index = "model.safetensors.index.json";
  *
  * The folder has a `config.json` of model type `olmo` or `olmo2`, and `model.safetensors` or its shards with
  * `model.safetensors.index.json`. Weights of float32, float16, bfloat16 and float64 are converted to the model's
- * precision.
+ * precision. The tokenizer is that of `tokenizer.json`, if there is one; see `data.readTokenizer`.
  *
  * @param folder path of the folder
  * @throws StepsizeError `invalid-argument` for an invalid path or option; `not-found` if a file is missing;
@@ -61,20 +73,48 @@ export async function loadHuggingFace(folder: string, options: HuggingFaceOption
   const { device, precision = "float32" } = checkedOptions("loadHuggingFace", names, options);
   expectText("folder", folder, "the path of a folder");
   expectDevice("device", device);
+  const { config, tokenizer } = await readHuggingFace(folder);
+  const { kind: _, ...shape } = config;
+  const model = olmo({ ...shape, device }).setPrecision(precision);
+  try {
+    await fillFromHuggingFace(model, folder);
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+  const preparation = new Preparation(model);
+  const text = tokenizer && { tokenizer, context: config.context };
+  return { model, config, card: { config, text }, prepare: (ids) => preparation.apply(ids) };
+}
+
+/** @internal A Hugging Face folder without its weights. */
+export interface HuggingFaceFolder {
+  readonly config: OlmoConfig;
+  /** The tokenizer; `undefined` if the folder has none. */
+  readonly tokenizer: TokenizerSpec | undefined;
+}
+
+/** @internal Reads the configuration and the tokenizer of a folder. Throws as {@link loadHuggingFace}. */
+export async function readHuggingFace(folder: string): Promise<HuggingFaceFolder> {
   const json = await readJson(join(folder, "config.json"));
   const shape = await inFile(folder, () => olmoOptionsOf(json));
+  const tokenizer = (await hasTokenizer(folder)) ? await readTokenizer(folder) : undefined;
+  const { vocabulary } = shape;
+  if (tokenizer !== undefined && tokenizer.endOfText >= vocabulary)
+    throw new StepsizeError(
+      "invalid-file",
+      `${folder}: expected an end of text below the vocab_size ${vocabulary} of config.json, found ${tokenizer.endOfText}`,
+    );
+  return { config: { kind: "olmo", ...shape }, tokenizer };
+}
+
+/** @internal Replaces the weights of a model by those of a folder. Throws as {@link loadHuggingFace}. */
+export async function fillFromHuggingFace(model: Module, folder: string): Promise<void> {
+  const isTied = ![...model.torchNames().names.values()].includes(headName);
   const files: StoredFile[] = [];
   try {
     const stored = await openWeights(folder, files);
-    const fitting = shape.tied ? await withoutTiedHead(folder, stored) : stored;
-    const model = olmo({ ...shape, device }).setPrecision(precision);
-    try {
-      await fillFromTorch(model, folder, fitting);
-    } catch (error) {
-      model.dispose();
-      throw error;
-    }
-    return { model, config: { kind: "olmo", ...shape } };
+    await fillFromTorch(model, folder, isTied ? await withoutTiedHead(folder, stored) : stored);
   } finally {
     for (const file of files) await file.close();
   }
@@ -135,13 +175,13 @@ async function withoutTiedHead(
   folder: string,
   stored: ReadonlyMap<string, StoredTensor>,
 ): Promise<ReadonlyMap<string, StoredTensor>> {
-  const head = stored.get("lm_head.weight");
+  const head = stored.get(headName);
   if (head === undefined) return stored;
   const embedding = stored.get("model.embed_tokens.weight");
   if (!embedding || !(await haveSameBytes(head, embedding)))
     throw new StepsizeError(
       "invalid-file",
-      `${folder}: lm_head.weight is not model.embed_tokens.weight, although config.json has tie_word_embeddings`,
+      `${folder}: ${headName} is not model.embed_tokens.weight, although config.json has tie_word_embeddings`,
     );
   return new Map([...stored].filter(([name]) => name !== head.name));
 }

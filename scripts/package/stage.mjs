@@ -32,6 +32,9 @@ const sharedFields = [
 /** The packages with tokenizers and with a decoder of images. Programs that use one install it. */
 const optionalPackages = ["gpt-tokenizer", "sharp"];
 
+/** The package that reads a model's tokenizer.json. lib/data/tokenizer-json.ts requires the copy. */
+const copiedPackage = join("node_modules", "@huggingface", "tokenizers");
+
 /**
  * Writes the package into an empty folder.
  *
@@ -44,6 +47,8 @@ export async function stage(folder) {
   checkBundle(outputs);
   chmodSync(join(dist, "cli", "main.js"), 0o755);
   writeCommonJs(dist);
+  mkdirSync(join(dist, "vendor"));
+  cpSync(join(root, copiedPackage, "dist", "tokenizers.min.cjs"), join(dist, "vendor", "huggingface-tokenizers.cjs"));
   writeDeclarations(join(dist, "types"));
   copySources(folder);
   writeExamples(join(folder, "examples"));
@@ -139,7 +144,7 @@ function conditions(entry) {
 
 /** The licenses of the npm packages that are a part of the bundle. */
 function licenses(outputs) {
-  const parts = bundledPackages(outputs).map((path) => {
+  const parts = [...bundledPackages(outputs), copiedPackage].sort().map((path) => {
     const folder = join(root, path);
     const { name, version, license } = readJson(join(folder, "package.json"));
     const file = readdirSync(folder).find((name) => /^(un)?licen[cs]e/i.test(name));
@@ -147,7 +152,7 @@ function licenses(outputs) {
     const text = file ? readFileSync(join(folder, file), "utf8").trim() : `License: ${license}`;
     return `${name} ${version} (${license})\n\n${text}`;
   });
-  return `${["The command line of stepsize and the export to ONNX contain these packages.", ...parts].join(`\n\n${"-".repeat(80)}\n\n`)}\n`;
+  return `${["The command line of stepsize, the export to ONNX and the tokenizers contain these packages.", ...parts].join(`\n\n${"-".repeat(80)}\n\n`)}\n`;
 }
 
 /** Returns the paths of all files in a folder, sorted. */

@@ -102,7 +102,7 @@ describe("a usage error exits with 2 and one message", () => {
     [
       "an unknown tokenizer",
       ["tokenize", "x", "--out", "y", "--tokenizer", "gpt"],
-      '--tokenizer: expected one of bytes, gpt2, cl100k_base, o200k_base, got "gpt"; did you mean gpt2?',
+      '--tokenizer: expected one of bytes, gpt2, cl100k_base, o200k_base, or hf:<dir>, got "gpt"; did you mean gpt2?',
     ],
     ["an invalid share", ["tokenize", "x", "--out", "y", "--test", "1"], "--test: expected a number from 0 to below"],
     ["a negative temperature", ["generate", "--temperature", "-1"], "--temperature: expected a number of at least 0"],

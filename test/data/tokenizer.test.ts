@@ -100,7 +100,11 @@ describe.each(all)("every tokenizer: $name", ({ tokenizer }) => {
 describe("tokenizerOf", () => {
   it("accepts only known kinds and encodings", async () => {
     const refused = (spec: unknown) => () => data.tokenizerOf(spec as never);
-    await expectError(refused({ kind: "words" }), "invalid-argument", 'tokenizer.kind: expected "bytes" or "bpe"');
+    await expectError(
+      refused({ kind: "words" }),
+      "invalid-argument",
+      'tokenizer.kind: expected "bytes", "bpe" or "huggingface"',
+    );
     await expectError(refused(undefined), "invalid-argument", "tokenizer.kind");
     const words = 'tokenizer.encoding: expected gpt2, cl100k_base, o200k_base, got "gpt3"';
     await expectError(refused({ kind: "bpe", encoding: "gpt3" }), "invalid-argument", words);

@@ -49,6 +49,7 @@ describe("the files", () => {
       /^dist\/cli\/main\.js$/,
       /^dist\/cli\/chunks\/[\w-]+\.js$/,
       /^dist\/(check\/child|data\/gather-worker)\.js$/,
+      /^dist\/vendor\/huggingface-tokenizers\.cjs$/,
       /^dist\/types\/.+\.d\.c?ts$/,
       /^native\/(?!cuda\/).+\.(cc|h|def|map)$/,
       /^native\/vendor\/node-addon-api\/LICENSE\.md$/,
@@ -197,6 +198,15 @@ describe("the modules", () => {
     expect(lines).toHaveLength(3);
     expect(lines[0]).toContain("the package has no prebuilt addon");
     expect(lines[2]).toContain(`node "${join(folder, "scripts/install.mjs")}"`);
+  });
+
+  test("of the library read a tokenizer.json without another package", () => {
+    const path = join(root, "test/golden/bpe/olmo");
+    const program = `
+      import { data } from "stepsize";
+      const tokenizer = data.tokenizerOf(await data.readTokenizer(${JSON.stringify(path)}));
+      console.log(tokenizer.decode(tokenizer.encode("The step")), tokenizer.endOfText);`;
+    expect(run(program)).toBe("The step 400");
   });
 
   test("of the library train with an addon and a thread that gathers batches", () => {

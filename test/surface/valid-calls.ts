@@ -333,6 +333,7 @@ export const validCalls: Readonly<Record<string, Call>> = {
   "data.mnist": call(() => [{ split: "test" }]),
   "data.readIdx": call((w) => [w.texts]),
   "data.readTokenFolder": call((w) => [w.tokens]),
+  "data.readTokenizer": call((w) => [w.folder]),
   "data.specOf": call(() => ["bytes"]),
   "data.tokenize": call((w) => [
     [w.texts],
@@ -558,6 +559,7 @@ export const failing: ReadonlySet<string> = new Set([
   // The checkpoint belongs to another model.
   "loadTorchWeights",
   "loadTorchState",
+  "data.readTokenizer",
   "loadHuggingFace",
   "data.cifar10",
   "data.fashionMnist",

@@ -15,6 +15,8 @@ export interface EvaluationRequest {
   readonly source: string;
   readonly split: TokenSplit;
   readonly batch: number | undefined;
+  /** Tokens per window of text; by default the context of the model. */
+  readonly context: number | undefined;
   /** What to do with files that are no readable image; only for images. */
   readonly onError: "stop" | "skip" | undefined;
   /** Aborts the evaluation, which then rejects with the signal's reason. */
@@ -40,15 +42,17 @@ export interface SavedEvaluation {
  */
 export async function evaluateText(
   saved: SavedModel,
-  { source, split, batch, signal }: EvaluationRequest,
+  { source, split, batch, context: window, signal }: EvaluationRequest,
 ): Promise<SavedEvaluation> {
-  const { path, model, device, prepare, context, tokenizer } = asTextModel(saved);
+  const { path, model, device, prepare, context: trained, tokenizer } = asTextModel(saved);
+  const context = window ?? trained;
   const { kind, place = "" } = parseSource(source);
   if (kind !== "tokens") throw new UsageError(`--data: expected tokens:<dir> for a text model, got ${source}`);
   const text = await tokens(place, { split, context });
   if (!isDeepStrictEqual(text.tokenizer, tokenizer)) {
-    const given = text.tokenizer ? tokenizerName(text.tokenizer) : "another";
-    const expected = `the tokenizer of ${path}, ${tokenizerName(tokenizer)}`;
+    const [own, name] = [tokenizerName(tokenizer), text.tokenizer && tokenizerName(text.tokenizer)];
+    const given = name === undefined || name === own ? "another" : name;
+    const expected = `the tokenizer of ${path}, ${own}`;
     throw new StepsizeError("invalid-argument", `--data: expected ${expected}, got ${given} in ${text.name}`);
   }
   const batches = text.batches({ size: batch ?? evaluationWindows(text) });

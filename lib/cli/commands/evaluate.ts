@@ -21,6 +21,7 @@ import {
   checkSaved,
   openSaved,
   outputsOf,
+  pretrainedField,
   type SavedClassifier,
   type SavedModel,
   savedFields,
@@ -30,11 +31,13 @@ import { type EvaluationRequest, evaluateText, type SavedEvaluation } from "./ev
 
 const fields = {
   ...savedFields,
+  model: pretrainedField,
   data: withFallback(dataField, "the run's, from its config.json"),
   split: choiceField(tokenSplits, "split of the data; validation only for text and images with a folder val/", {
     fallback: "test",
   }),
   onError: readFields.onError,
+  context: withFallback(readFields.context, "that of the training"),
   batch: numberField(z.int().min(1), "a whole number of at least 1", "items per batch", {
     fallback: "250 images, or up to 64 windows of text",
   }),
@@ -71,16 +74,24 @@ Examples:
 
 async function evaluateCommand(run: string | undefined, flags: Record<string, unknown>): Promise<void> {
   const values = checkSaved(fields, fromFlags(fields, withRun(run, flags)));
-  const { split = "test", batch, data, onError } = values;
+  const { split = "test", batch, context, data, onError } = values;
   const saved = await openSaved(values);
   const interrupts = new Interrupts();
   try {
     const { signal } = interrupts;
     const source = await sourceFor(saved, data);
     const evaluateSaved = saved.card.text ? evaluateText : evaluateImages;
-    const { name, items, words, result } = await evaluateSaved(saved, { source, split, batch, onError, signal });
+    const { name, items, words, result } = await evaluateSaved(saved, {
+      source,
+      split,
+      batch,
+      context,
+      onError,
+      signal,
+    });
     const write = flags["json"] ? tell : print;
-    write(`${saved.path} (after step ${count(saved.step)}) on ${shown(name)}, ${items}\n${words}`);
+    const steps = saved.step > 0 ? ` (after step ${count(saved.step)})` : "";
+    write(`${saved.path}${steps} on ${shown(name)}, ${items}\n${words}`);
     if (flags["json"]) printJson({ checkpoint: saved.path, step: saved.step, data: source, split, ...result });
     interrupts.checkStray();
   } catch (error) {
@@ -93,8 +104,9 @@ async function evaluateCommand(run: string | undefined, flags: Record<string, un
 
 async function evaluateImages(
   saved: SavedModel,
-  { source, split, batch = 250, onError, signal }: EvaluationRequest,
+  { source, split, batch = 250, context, onError, signal }: EvaluationRequest,
 ): Promise<SavedEvaluation> {
+  if (context !== undefined) throw new UsageError("--context: expected only for a text model");
   const classifier = asClassifier(saved);
   const { card } = saved;
   const data = await withReadingProgress((progress) =>

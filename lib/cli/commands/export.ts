@@ -8,12 +8,13 @@ import { addFlags, choiceField, type Fields, fromFlags, help, switchField } from
 import { UsageError } from "../failure.js";
 import { print, printJson, tell } from "../output/terminal.js";
 import { count, some } from "../output/text.js";
-import { checkSaved, openSaved, type SavedModel, savedFields } from "../saved.js";
+import { checkSaved, openSaved, pretrainedField, type SavedModel, savedFields } from "../saved.js";
 
 const formats = ["safetensors", "onnx"] as const;
 
 const fields = {
   ...savedFields,
+  model: pretrainedField,
   to: choiceField(formats, "format of the file"),
   out: z.string().min(1).register(help, {
     kind: "text",

@@ -7,12 +7,13 @@ import { addFlags, type Fields, fromFlags, help, numberField } from "../config/f
 import { Interrupts } from "../interrupts.js";
 import { tell } from "../output/terminal.js";
 import { count, duration, some } from "../output/text.js";
-import { asTextModel, checkSaved, openSaved, savedFields, withRun } from "../saved.js";
+import { asTextModel, checkSaved, openSaved, pretrainedField, savedFields, withRun } from "../saved.js";
 
 const whole = "a whole number of at least 1";
 
 const fields = {
   ...savedFields,
+  model: pretrainedField,
   prompt: z.string().register(help, {
     kind: "text",
     placeholder: "<text>",
@@ -51,7 +52,8 @@ was trained with. Every token costs a forward pass over this context.
 Examples:
   stepsize generate runs/1 --prompt "My fellow citizens"
   stepsize generate runs/1 --tokens 50 --temperature 0
-  stepsize generate runs/1 --seed 7 > text.txt`,
+  stepsize generate runs/1 --seed 7 > text.txt
+  stepsize generate --model hf:path/to/OLMo-2-0425-1B --prompt "The capital of France is"`,
     )
     .action(generate);
 }

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import {
+  readTokenizer,
   specOf,
   type TokenFolder,
   type TokenizeProgress,
@@ -9,7 +10,8 @@ import {
   tokenizerNames,
   tokenSplits,
 } from "../../data/index.js";
-import { addFlags, check, choiceField, type Fields, fromFlags, help, numberField } from "../config/fields.js";
+import { addFlags, check, type Fields, fromFlags, help, numberField } from "../config/fields.js";
+import { huggingFaceFolder } from "../config/shared-fields.js";
 import { Interrupted, UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
 import { CountProgress } from "../output/count-progress.js";
@@ -25,7 +27,17 @@ const fields = {
     expected: "the path of a folder to create",
     description: "folder to create; it must not exist or must be empty",
   }),
-  tokenizer: choiceField(tokenizerNames, "tokenizer", { fallback: "bytes" }),
+  tokenizer: z
+    .string()
+    .refine((name) => tokenizerNames.includes(name) || huggingFaceFolder(name) !== undefined)
+    .register(help, {
+      kind: "text",
+      placeholder: "<name>",
+      expected: `one of ${tokenizerNames.join(", ")}, or hf:<dir>`,
+      description: `tokenizer: ${tokenizerNames.join(", ")}, or hf:<dir> for the tokenizer.json in a folder`,
+      choices: tokenizerNames,
+      fallback: "bytes",
+    }),
   validation: numberField(share, "a number from 0 to below 1", "share of the documents for validation", {
     placeholder: "<x>",
     fallback: "0.05",
@@ -48,12 +60,13 @@ export function defineTokenize(command: Command): void {
       "after",
       `
 A path is a text file or a folder. From a folder, the command takes all .txt and .md files, sorted, including those of
-subfolders. Each file is one document of UTF-8 text. All tokenizers except bytes need the package gpt-tokenizer:
+subfolders. Each file is one document of UTF-8 text. gpt2, cl100k_base and o200k_base need the package gpt-tokenizer:
 npm install gpt-tokenizer
 
 Examples:
   stepsize tokenize path/to/texts --out tokens
   stepsize tokenize path/to/texts --out tokens-gpt2 --tokenizer gpt2 --validation 0.1
+  stepsize tokenize path/to/texts --out tokens-olmo --tokenizer hf:path/to/OLMo-2-0425-1B
   stepsize train --data tokens:tokens --batch 16`,
     )
     .action(tokenizeCommand);
@@ -64,6 +77,8 @@ async function tokenizeCommand(paths: readonly string[], flags: Record<string, u
   const { out, tokenizer = "bytes", ...rest } = values;
   if (paths.length === 0) throw new UsageError("path: expected at least one folder or text file, got none");
   if (out === undefined) throw new UsageError("--out: expected the path of a folder to create, got none");
+  const hfFolder = huggingFaceFolder(tokenizer);
+  const spec = hfFolder === undefined ? specOf(tokenizer) : await readTokenizer(hfFolder);
   const interrupts = new Interrupts();
   const progress = await CountProgress.start("document");
   let folder: TokenFolder;
@@ -72,7 +87,7 @@ async function tokenizeCommand(paths: readonly string[], flags: Record<string, u
       progress.at(documents, allDocuments, bytes / allBytes, `${some(tokens, "token")}  `);
     const onSkip = (path: string, reason: string) => progress.note(`skipping ${path}: ${reason}`);
     const { signal } = interrupts;
-    folder = await tokenize(paths, { ...rest, out, tokenizer: specOf(tokenizer), onProgress, onSkip, signal });
+    folder = await tokenize(paths, { ...rest, out, tokenizer: spec, onProgress, onSkip, signal });
     interrupts.checkStray();
   } catch (error) {
     throw error instanceof Interrupted ? new Interrupted("interrupted; nothing was written") : error;

@@ -56,6 +56,7 @@ Examples:
   stepsize train --model resnet20 --data cifar10:path/to/folder --budget 8000 --augment --schedule uba --phi 5
   stepsize train --model mlp --optimizer sgd --max-lr 0.05 --epochs 3 --evaluate-every 200
   stepsize train --model resnet20 --weights cifar100.safetensors --classifier skip --data cifar10:path/to/folder
+  stepsize train --model hf:path/to/OLMo-2-0425-1B --data tokens:tokens-olmo --max-lr 0.00002 --precision bf16
   stepsize train --config runs/1/config.json --seed 1
   stepsize train --resume runs/1
   stepsize train --resume runs/1 --data cifar10:where/they/are/now
@@ -80,7 +81,7 @@ async function train(flags: TrainFlags): Promise<void> {
     });
     const config = complete(task.lengths.train);
     interrupts.check("interrupted before the first step");
-    parts = await setUp(config, task);
+    parts = await setUp(config, task, folder);
     const restored = folder !== undefined && (await restore(folder, parts, allow));
     const start = restored ? undefined : await startFromWeights(config.settings, parts);
     if (start !== undefined) tell(start);

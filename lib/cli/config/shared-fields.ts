@@ -14,6 +14,14 @@ export const dataField: z.ZodType<string> = z
     fallback: "mnist",
   });
 
+/**
+ * Returns the folder of `hf:<dir>`, which names a model or a tokenizer in the layout of Hugging Face's transformers;
+ * `undefined` for another name.
+ */
+export function huggingFaceFolder(name: string): string | undefined {
+  return name.startsWith("hf:") && name.length > 3 ? name.slice(3) : undefined;
+}
+
 /** The field for a device, as `openDevice` takes it. */
 export const deviceField: z.ZodType<string> = z.string().regex(/^(auto|cpu|cuda(:(\d+|emulated))?)$/);
 deviceField.register(help, {

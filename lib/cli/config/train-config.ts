@@ -24,7 +24,7 @@ import { check, choiceField, type Fields, help, numberField, switchField } from 
 import { maxLrInWords, optimizerFields, withMomentum } from "./optimizer-fields.js";
 import { makeSchedule, optionsOf, scheduleFields, scheduleFieldsWith, scheduleName } from "./schedule-fields.js";
 import { readSettings } from "./settings-file.js";
-import { dataField, deviceField, readFields, threadsField } from "./shared-fields.js";
+import { dataField, deviceField, huggingFaceFolder, readFields, threadsField } from "./shared-fields.js";
 
 const positive = z.int().min(1);
 const whole = "a whole number of at least 1";
@@ -39,13 +39,18 @@ const validationShare = 0.1;
  * the other flags of the command, such as `--resume`.
  */
 export const trainFields = {
-  model: choiceField(
-    models.names,
-    "model (resnet18, 34 and 50 have a 3×3 stem for images of up to 64 pixels per side)",
-    {
+  model: z
+    .string()
+    .refine((name) => models.names.includes(name) || huggingFaceFolder(name) !== undefined)
+    .register(help, {
+      kind: "text",
+      placeholder: "<name>",
+      expected: `one of ${models.names.join(", ")}, or hf:<dir>`,
+      description:
+        "model (resnet18, 34 and 50 have a 3×3 stem for images of up to 64 pixels per side; hf:<dir> is a folder with an OLMo in Hugging Face's layout, to train it further)",
+      choices: models.names,
       fallback: "resnet8, or olmo-nano for text",
-    },
-  ),
+    }),
   weights: z.string().min(1).register(help, {
     kind: "text",
     placeholder: "<file>",
@@ -260,6 +265,10 @@ export function completeConfig(
   if (given["validation"] !== undefined && isText)
     refuse("validation", "expected none for text, whose validation split is made by stepsize tokenize");
   if (given["augment"] && isText) refuse("augment", "expected only with images");
+  const folder = given["model"] === undefined ? undefined : huggingFaceFolder(given["model"]);
+  if (folder !== undefined && !isText) refuse("model", "expected hf:<dir> only with data tokens:<dir>");
+  if (folder !== undefined && given["weights"] !== undefined)
+    throw new UsageError(`${label("weights")}: expected none with --model hf:<dir>, which has weights`);
   for (const field of ["evaluationItems", "keep", "patience"])
     if (given[field] !== undefined && given["evaluateEvery"] === undefined)
       throw new UsageError(`${label(field)}: expected only with --evaluate-every`);
@@ -358,8 +367,10 @@ function isSameKind(stored: string, given: string | undefined): boolean {
 }
 
 /** Returns the settings that name files, with absolute paths, so that a run can be resumed from another directory. */
-function withAbsolutePaths({ data, weights }: Readonly<Record<string, unknown>>) {
+function withAbsolutePaths({ model, data, weights }: Readonly<Record<string, unknown>>) {
+  const folder = typeof model === "string" ? huggingFaceFolder(model) : undefined;
   return {
+    ...(folder !== undefined && { model: `hf:${resolve(folder)}` }),
     ...(typeof data === "string" && { data: resolveSource(data) }),
     ...(typeof weights === "string" && { weights: resolve(weights) }),
   };
