@@ -49,6 +49,16 @@ export class RunFolder {
     return join(this.path, "report.html");
   }
 
+  /** Texts that a language model generated during the run, one JSON object per line. */
+  get samples(): string {
+    return join(this.path, "samples.jsonl");
+  }
+
+  /** The predictions of the newest evaluation of a classifier on a split. */
+  predictions(split: "test" | "validation"): string {
+    return join(this.path, `predictions-${split}.json`);
+  }
+
   get lock(): string {
     return join(this.path, "lock");
   }

@@ -78,10 +78,15 @@ export interface PassOptions {
    * result of a part could be mistaken for that of the whole. The model returns to its former mode. Default: no signal.
    */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * @internal Called with the outputs for each batch. They are disposed of after the call. The batch is valid until the
+   * promise resolves, for which the pass waits.
+   */
+  readonly onOutputs?: ((outputs: Tensor, batch: Batch) => Promise<void>) | undefined;
 }
 
 /** @internal Names of the options of a pass. */
-export const passNames = optionNames<PassOptions>({ onProgress: true, signal: true });
+export const passNames = optionNames<PassOptions>({ onProgress: true, signal: true, onOutputs: true });
 
 /** Options of {@link evaluate}. */
 export interface EvaluateOptions extends PassOptions {
@@ -125,7 +130,11 @@ const evaluateNames = optionNames<EvaluateOptions>({
  */
 export async function evaluate(source: BatchSource, options: EvaluateOptions): Promise<Evaluation> {
   expectMethods("source", source, ["once"], "batches, such as dataset.batches({ size: 128 })");
-  const { model, device, loss, prepare, onProgress, signal } = checkedOptions("evaluate", evaluateNames, options);
+  const { model, device, loss, prepare, onProgress, signal, onOutputs } = checkedOptions(
+    "evaluate",
+    evaluateNames,
+    options,
+  );
   expectModule("model", model);
   expectDevice("device", device);
   for (const [name, value] of Object.entries({ loss, prepare })) expectFunction(name, value, "a function of tensors");
@@ -142,10 +151,12 @@ export async function evaluate(source: BatchSource, options: EvaluateOptions): P
   model.eval();
   try {
     for await (const batch of source.once({ reuse: true })) {
+      let observed: Promise<void> | undefined;
       const results = noGrad(() =>
         tidy(() => {
           const { x, y } = upload(device, batch);
           const outputs = model.forward(prepare(x));
+          observed = onOutputs?.(outputs, batch);
           const value = weighed(lossOf(loss, outputs, y), y);
           const { sum, weight, ignoreIndex } = value.totals;
           return {
@@ -160,7 +171,7 @@ export async function evaluate(source: BatchSource, options: EvaluateOptions): P
       const reads = Promise.all([results.sum.item(), results.weight.item(), results.correct?.item()]);
       results.value.dispose();
       results.correct?.dispose();
-      const [batchSum, batchWeight, batchCorrect] = await reads;
+      const [[batchSum, batchWeight, batchCorrect]] = await Promise.all([reads, observed]);
       items += batch.size;
       labels += countedIn(batch, ignored);
       lossSum += addend(batchSum, batchWeight);

@@ -330,12 +330,12 @@ export class Trainer {
    * ```
    */
   async evaluate(source: BatchSource, options: PassOptions | PassOptions["onProgress"] = {}): Promise<Evaluation> {
-    const { onProgress, signal } =
+    const { onProgress, signal, onOutputs } =
       typeof options === "function" ? { onProgress: options } : checkedOptions("evaluate", passNames, options);
     this.#runState.expectExact("evaluate", "evaluateEvery", this.step);
     const { model, device, loss } = this.#parts;
     const prepare = (raw: Tensor) => this.#preparation.apply(raw);
-    return this.#turns.take(() => evaluate(source, { model, device, loss, prepare, onProgress, signal }));
+    return this.#turns.take(() => evaluate(source, { model, device, loss, prepare, onProgress, signal, onOutputs }));
   }
 
   /**

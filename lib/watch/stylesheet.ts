@@ -102,7 +102,8 @@ th[aria-sort=ascending] button::after{content:" ↑"}
 .empty pre,.sample pre,pre.error{font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:12px 14px;margin:0 0 12px;white-space:pre-wrap;overflow-wrap:anywhere}
 pre.error{border-color:var(--bad);color:var(--bad)}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,360px),1fr));gap:28px;align-items:start}
-.columns h3{margin-bottom:8px}
+.columns h3{margin-bottom:4px}
+.columns>div>p.muted{font-size:13px}
 .facts{display:grid;grid-template-columns:auto minmax(0,1fr);gap:4px 16px;font-size:13px}
 .facts dt{color:var(--muted)}
 .facts dd{overflow-wrap:anywhere;font-variant-numeric:tabular-nums}
@@ -112,7 +113,10 @@ pre.error{border-color:var(--bad);color:var(--bad)}
 .confusion th[scope=row]{text-align:right;padding-right:8px;white-space:nowrap;max-width:130px;overflow:hidden;text-overflow:ellipsis}
 .confusion thead th{padding:0 3px 4px;max-width:60px;overflow:hidden;text-overflow:ellipsis}
 .confusion td{border-radius:3px}
-.worst{display:grid;grid-template-columns:repeat(auto-fill,minmax(104px,1fr));gap:14px;padding:0;margin:0;list-style:none}
+.matrix{border:0;max-height:none;margin:10px 0;padding:2px;width:fit-content;max-width:100%}
+#detail{display:grid;gap:20px;grid-template-columns:minmax(0,1fr)}
+#detail .heading{margin:0}
+.worst{display:grid;grid-template-columns:repeat(auto-fill,minmax(88px,1fr));gap:14px;padding:0;margin:12px 0 0;list-style:none}
 .worst img{width:100%;aspect-ratio:1;object-fit:contain;image-rendering:pixelated;background:var(--panel);border-radius:6px;display:block}
 .worst p{font-size:var(--small);margin-top:4px;overflow-wrap:anywhere}
 .sample{margin-bottom:10px}

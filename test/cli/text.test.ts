@@ -66,6 +66,23 @@ describe("a run on text", () => {
     expect(page).toContain("Test perplexity");
   });
 
+  test("has samples of text, which are those of the weights after the step", async () => {
+    const lines = readFileSync(join(folderOf("run"), "samples.jsonl"), "utf8")
+      .trimEnd()
+      .split("\n");
+    const samples = lines.map((line): { step: number; prompt: string; text: string } => JSON.parse(line));
+    expect(samples.map(({ step }) => step)).toEqual([10, 20, 30]);
+    const device = await openDevice("cpu", { threads: 1 });
+    for (const { step, prompt, text } of samples) {
+      expect(prompt).toHaveLength(16);
+      const loaded = await loadModel(join(folderOf("run"), `checkpoints/step-${step}.safetensors`), { device });
+      let made = "";
+      for await (const piece of generateText(loaded, { prompt, tokens: 64 })) made += piece;
+      expect(made).toBe(text);
+    }
+    await device.close();
+  });
+
   test("has the same bits if it is interrupted and resumed", async () => {
     const args = [...tiny, "--budget", "120", "--checkpoint-every", "10"];
     const whole = await run([...args, "--run", "whole"], { cwd });

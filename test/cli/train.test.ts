@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { temporaryFolders } from "../support/folders.js";
 import { lastLine, lossesOf, metricsOf, type Outcome, run } from "./support/cli.js";
-import { tinyData, trainTiny } from "./support/tiny-data.js";
+import { testItems, tinyData, trainTiny } from "./support/tiny-data.js";
 
 const folder = temporaryFolders();
 const runsPage = readFileSync(new URL("../../docs/runs.md", import.meta.url), "utf8");
@@ -92,6 +92,30 @@ describe("a run", () => {
       { step: 15, split: "validation" },
       { step: 30, split: "validation" },
     ]);
+  });
+
+  test("writes a confusion matrix and the worst predictions of the newest evaluation of each split", () => {
+    const result = JSON.parse(readFileSync(join(cwd, "runs/1/result.json"), "utf8"));
+    for (const [split, items, accuracy] of [
+      ["validation", 24, result.validationAccuracy],
+      ["test", testItems, result.testAccuracy],
+    ] as const) {
+      const found = JSON.parse(readFileSync(join(cwd, `runs/1/predictions-${split}.json`), "utf8"));
+      expect(found).toMatchObject({ step: 40, split, items, classes: ["0", "1", "2"] });
+      const confusion: number[][] = found.confusion;
+      expect(confusion.flat().reduce((sum, times) => sum + times)).toBe(items);
+      const correct = confusion.reduce((sum, row, i) => sum + (row[i] ?? 0), 0);
+      expect(correct / items).toBeCloseTo(accuracy, 12);
+      const worst: { label: number; predicted: number; probability: number; image: string }[] = found.worst;
+      expect(worst).toHaveLength(Math.min(16, items - correct));
+      for (const [i, { label, predicted, probability, image }] of worst.entries()) {
+        expect(label).not.toBe(predicted);
+        // The predicted class has at least this probability, and both together at most 1.
+        expect(probability).toBeLessThanOrEqual(0.5);
+        expect(probability).toBeGreaterThanOrEqual(worst[i - 1]?.probability ?? 0);
+        expect(image).toMatch(/^data:image\/png;base64,iVBOR/);
+      }
+    }
   });
 
   test("writes its result, and a page without external references", () => {

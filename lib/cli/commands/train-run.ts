@@ -14,6 +14,7 @@ import { type Progress, showProgress } from "../output/progress.js";
 import { count, perplexity, scoreInWords, short, some } from "../output/text.js";
 import type { RunFolder } from "../run-folder.js";
 import type { OpenRun } from "../run-setup.js";
+import { RunOutputs } from "./run-outputs.js";
 import { type Change, changeSchema, evaluationSchema, type Metric, metricSchema } from "./run-records.js";
 import { type KeptCheckpoint, type RunResult, writeReport } from "./run-result.js";
 import { SlowData } from "./slow-data.js";
@@ -33,6 +34,7 @@ export class TrainRun {
   readonly #options: TrainRunOptions;
   readonly #metricsFile: JsonLinesFile<Metric>;
   readonly #evaluationsFile: JsonLinesFile<RecordedEvaluation>;
+  readonly #outputs: RunOutputs;
   #metrics: Metric[];
   #evaluations: RecordedEvaluation[];
   readonly #changes: readonly Change[];
@@ -52,6 +54,7 @@ export class TrainRun {
     // What an earlier process did after its last checkpoint is done again: there is one record of each step.
     const metrics = this.#metricsFile.cut(metricSchema, (record) => record.step < step);
     const evaluations = this.#evaluationsFile.cut(evaluationSchema, (record) => record.step <= step);
+    this.#outputs = new RunOutputs(parts, folder);
     this.#changes = new JsonLinesFile<Change>(folder.changes).cut(changeSchema, () => true).values;
     this.#metrics = metrics.values;
     this.#evaluations = evaluations.values;
@@ -74,6 +77,7 @@ export class TrainRun {
       await this.#train();
       this.#expectUpdates();
       const test = await this.#evaluateAtTheEnd("test");
+      if (this.#evaluations.length > 0) await this.#outputs.sample(this.#options.interrupts.signal);
       const { lengths } = this.#options.parts.task;
       const validation = lengths.validation === undefined ? undefined : await this.#evaluateAtTheEnd("validation");
       const result: RunResult = { ...this.#result("completed"), ...this.#scores(test, validation) };
@@ -89,6 +93,7 @@ export class TrainRun {
     } finally {
       this.#metricsFile.close();
       this.#evaluationsFile.close();
+      this.#outputs.close();
     }
   }
 
@@ -280,6 +285,7 @@ export class TrainRun {
     const record = { step, split, loss, ...(accuracy !== undefined && { accuracy }) };
     this.#evaluations.push(record);
     this.#evaluationsFile.add(record);
+    await this.#outputs.sample(this.#options.interrupts.signal);
     progress.note(`after step ${count(step)}: ${split} ${scoreInWords(score, parts.task.unit)}`);
     if (this.#best().some((best) => best.step === step) && this.#savedStep !== step) await this.#save();
   }
@@ -300,10 +306,16 @@ export class TrainRun {
     const { parts, interrupts } = this.#options;
     const batches = parts.task.evaluationBatches(split, maxItems);
     try {
-      return await parts.trainer.evaluate(batches, (done, items) => {
-        interrupts.check("interrupted while evaluating");
-        onProgress?.(done, items);
+      const predictions = this.#outputs.observe();
+      const score = await parts.trainer.evaluate(batches, {
+        onProgress: (done, items) => {
+          interrupts.check("interrupted while evaluating");
+          onProgress?.(done, items);
+        },
+        onOutputs: predictions && ((outputs, batch) => predictions.add(outputs, batch)),
       });
+      await this.#outputs.write(split, predictions);
+      return score;
     } finally {
       await batches.close();
     }

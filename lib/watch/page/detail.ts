@@ -1,7 +1,7 @@
-import { headingOf, labelOf } from "../../report/labels.js";
+import { labelOf } from "../../report/labels.js";
 import type { RunRow } from "../messages.js";
 import { make, setText } from "./dom.js";
-import { count, none, number, percent, some } from "./format.js";
+import { count, number, percent, some } from "./format.js";
 import { badge } from "./table.js";
 
 /** Larger confusion matrices are not shown as a table; their most frequent mistakes are. */
@@ -78,8 +78,10 @@ export class Detail {
       this.#shown = shown;
       this.#fill(row);
     }
-    for (const [split, version] of Object.entries(row.predictions))
-      if (this.#isNew(split, version)) void this.#loadPredictions(row.id, split);
+    // The test split has predictions once the run is finished.
+    const split = "test" in row.predictions ? "test" : "validation";
+    const version = row.predictions[split];
+    if (version !== undefined && this.#isNew(split, version)) void this.#loadPredictions(row.id, split);
     if (row.samples > 0 && this.#isNew("samples", row.samples)) void this.#loadSamples(row.id);
   }
 
@@ -113,15 +115,8 @@ export class Detail {
     const response = await fetch(`/predictions?run=${id}&split=${encodeURIComponent(split)}`);
     const found: Predictions | undefined = response.ok ? await response.json() : undefined;
     if (this.#id !== id || !found || !Array.isArray(found.classes) || !Array.isArray(found.worst)) return;
-    const block = make(
-      "div",
-      { class: "columns", "data-split": split },
-      ...confusionBlock(found, split),
-      ...(found.worst.length > 0 ? [worstBlock(found, split)] : []),
-    );
-    const before = [...this.#predictions.children].find((child) => child.getAttribute("data-split") === split);
-    if (before) before.replaceWith(block);
-    else this.#predictions.append(block);
+    const worst = found.worst.length > 0 ? [worstBlock(found, split)] : [];
+    this.#predictions.replaceChildren(make("div", { class: "columns" }, ...confusionBlock(found, split), ...worst));
   }
 
   async #loadSamples(id: number): Promise<void> {
@@ -186,7 +181,7 @@ function confusionBlock({ classes, confusion, step, items }: Predictions, split:
     );
     const table = make("table", { class: "confusion" }, make("thead", {}, head), make("tbody", {}, ...rows));
     block.append(
-      make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Confusion matrix" }, table),
+      make("div", { class: "scroll matrix", tabindex: 0, role: "region", "aria-label": "Confusion matrix" }, table),
     );
   }
   if (summary.length > 0) block.append(make("p", { class: "muted" }, `Most frequent: ${summary.join("; ")}.`));
@@ -235,9 +230,4 @@ function worstBlock({ worst, classes, step }: Predictions, split: string): HTMLE
       }),
     ),
   );
-}
-
-/** Returns the name of a chart's quantity, for the title. */
-export function titleOf(name: string): string {
-  return name === "" ? none : headingOf(name);
 }
