@@ -12,7 +12,7 @@ const TWO_32 = 2 ** 32;
 const TWO_53 = 2 ** 53;
 
 /** The purpose of a stream of random numbers. Streams with different purposes never have the same counter. */
-export const Purpose = { general: 0, permutation: 1, augmentation: 2, window: 3, sampling: 4 } as const;
+export const Purpose = { general: 0, permutation: 1, augmentation: 2, window: 3, sampling: 4, rows: 5 } as const;
 
 /**
  * Computes a Philox4x32-10 block: four random words from a 128-bit counter and a 64-bit key. The result is written to

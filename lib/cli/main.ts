@@ -34,8 +34,8 @@ const commands: readonly CommandEntry[] = [
   },
   {
     name: "predict",
-    arguments: "[image...]",
-    description: "print the most likely classes of images",
+    arguments: "[file...]",
+    description: "print the most likely classes of images, or a table with predictions",
     define: async (command) => (await import("./commands/predict.js")).definePredict(command),
   },
   {

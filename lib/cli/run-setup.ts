@@ -27,7 +27,6 @@ export interface OpenRun extends RunParts {
 export interface DataSettings extends ReadOptions {
   readonly data: string;
   readonly validation?: number | undefined;
-  readonly batch: number;
   readonly seed: number;
 }
 
@@ -35,11 +34,11 @@ export interface DataSettings extends ReadOptions {
  * Reads the data of a run, and shows the progress if that takes a while.
  *
  * @param signal aborts the reading
- * @throws UsageError if the batch is larger than the training split, and any error of {@link openTask}
+ * @throws StepsizeError any error of {@link openTask}
  */
 export async function readData(settings: DataSettings, signal?: AbortSignal): Promise<Task> {
-  const { data, validation: share, batch, seed } = settings;
-  const task = await withReadingProgress((progress) =>
+  const { data, validation: share, seed } = settings;
+  return withReadingProgress((progress) =>
     openTask(data, {
       ...readOptionsOf(settings),
       validation: share === undefined ? undefined : { share, seed },
@@ -47,9 +46,12 @@ export async function readData(settings: DataSettings, signal?: AbortSignal): Pr
       ...progress,
     }),
   );
-  if (batch > task.lengths.train)
-    throw new UsageError(`--batch: expected at most ${task.lengths.train}, the number of training items, got ${batch}`);
-  return task;
+}
+
+/** @throws UsageError if a batch is larger than the training split */
+export function expectBatch(batch: number, { lengths }: Task): void {
+  if (batch > lengths.train)
+    throw new UsageError(`--batch: expected at most ${lengths.train}, the number of training items, got ${batch}`);
 }
 
 /** Runs a function that reads data, and shows how many items it has converted. */

@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { z } from "zod";
-import type { TokenizerSpec } from "../data/index.js";
+import type { TableEncoding, TokenizerSpec } from "../data/index.js";
 import { StepsizeError } from "../errors.js";
 import { type Device, openDevice } from "../native/index.js";
 import type { Precision, PreprocessingOptions } from "../nn/index.js";
@@ -58,6 +58,11 @@ export interface SavedModel extends LoadedModel {
 export interface SavedClassifier extends SavedModel {
   readonly preprocessing: PreprocessingOptions;
   readonly classes: readonly string[];
+}
+
+/** A trained model of a table, with the encoding of its rows. */
+export interface SavedTableModel extends SavedModel {
+  readonly table: TableEncoding;
 }
 
 /** A trained text model with its tokenizer and context length. */
@@ -165,10 +170,22 @@ export function asClassifier(saved: SavedModel): SavedClassifier {
       "unsupported",
       `${path}: expected an image classifier, got a text model; use stepsize generate`,
     );
+  if (card.table)
+    throw new StepsizeError("unsupported", `${path}: expected an image classifier, got a model of a table`);
   const { preprocessing, classes } = card;
   if (!preprocessing || !classes)
     throw new StepsizeError("invalid-file", `${path}: expected preprocessing and class names, found none`);
   return { ...saved, preprocessing, classes };
+}
+
+/**
+ * Checks that a model is one of a table.
+ * @throws StepsizeError `unsupported` otherwise
+ */
+export function asTableModel(saved: SavedModel): SavedTableModel {
+  const { path, card } = saved;
+  if (card.table) return { ...saved, table: card.table };
+  throw new StepsizeError("unsupported", `${path}: expected a model of a table`);
 }
 
 /**
@@ -178,6 +195,11 @@ export function asClassifier(saved: SavedModel): SavedClassifier {
 export function asTextModel(saved: SavedModel): SavedTextModel {
   const { path, card } = saved;
   if (card.text) return { ...saved, ...card.text };
+  if (card.table)
+    throw new StepsizeError(
+      "unsupported",
+      `${path}: expected a text model, got a model of a table; use stepsize predict`,
+    );
   if (card.preprocessing)
     throw new StepsizeError(
       "unsupported",

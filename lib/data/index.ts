@@ -7,6 +7,14 @@
 export type { PreprocessingOptions } from "../preprocessing-options.js";
 export type { AugmentOptions, Batch, BatchOptions, BatchSource, IterationOptions } from "./batch.js";
 export { cifar10 } from "./cifar10.js";
+export {
+  type CsvOptions,
+  csv,
+  parquet,
+  type TableData,
+  type TableKind,
+  type TableOptions,
+} from "./csv.js";
 export { ArrayDataset, type SplitOptions } from "./dataset.js";
 export type { ImageFit } from "./decode-image.js";
 export type { Split, SplitChoice } from "./files.js";
@@ -28,6 +36,15 @@ export type {
 export { fashionMnist, type MnistOptions, mnist } from "./mnist.js";
 export { type IdxFile, readIdx } from "./read-idx.js";
 export type { Statistics } from "./statistics.js";
+export type {
+  CategoryColumn,
+  ClassTarget,
+  NumberColumn,
+  NumberTarget,
+  TableEncoding,
+  TableFormat,
+} from "./table.js";
+export { decodeOutputs, encodeRows, type RowPrediction, type TableObject } from "./table-rows.js";
 export type { TokenBatchOptions } from "./token-batches.js";
 export type { SplitInfo, TokenFolder, TokenSplit, TokenType } from "./token-folder.js";
 export { readTokenFolder, tokenSplits } from "./token-folder.js";

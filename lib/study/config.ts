@@ -1,8 +1,8 @@
 import type { OptimizerName } from "../optim/by-name.js";
-import type { ReadOptions } from "../tasks/index.js";
+import type { StudyReadOptions } from "../tasks/index.js";
 
 /** One data set of a study. */
-export interface StudyData extends Omit<ReadOptions, "onError"> {
+export interface StudyData extends StudyReadOptions {
   readonly source: string;
   /** Name of the data, independent of their location. It is part of a run's id. */
   readonly name: string;

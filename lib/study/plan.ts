@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { valueAt } from "../lookup.js";
 import { catalog, create, type Schedule, type ScheduleJSON } from "../schedule/index.js";
-import { hasValidation, type OptimizerSettings, type ReadOptions, readOptionsOf } from "../tasks/index.js";
+import { hasValidation, type OptimizerSettings, readOptionsOf, type StudyReadOptions } from "../tasks/index.js";
 import { type StudyData, type StudyOptimizer, type StudySchedule, stepsIn, type TrainingStudy } from "./config.js";
 import type { RunRecord } from "./records.js";
 import { type Exploration, type Grid, type Score, type Trial, tune } from "./tuning.js";
@@ -10,7 +10,7 @@ import { type Exploration, type Grid, type Score, type Trial, tune } from "./tun
 export interface RunSpec {
   readonly purpose: "tuning" | "final";
   readonly model: string;
-  readonly data: { readonly name: string } & Omit<ReadOptions, "onError">;
+  readonly data: { readonly name: string } & StudyReadOptions;
   /** The part of the training data that is held back; absent if the data have a validation split. */
   readonly validation?: { readonly share: number; readonly seed: number };
   readonly evaluationItems?: number;

@@ -121,6 +121,7 @@ function lineOf(record: RunRecord): string {
 const splitResult = object<SplitResult>({ loss: anyNumber, accuracy: optional(anyNumber) });
 const numbers = list(anyNumber, { words: "a list of numbers" });
 const natural = optional(count);
+const texts = optional(list(text, { words: "a list of texts" }));
 
 const fields = object<RunRecord>({
   id: name,
@@ -134,6 +135,15 @@ const fields = object<RunRecord>({
       size: optional(text),
       fit: optional(oneOf(["crop", "letterbox"])),
       channels: natural,
+      target: optional(text),
+      task: optional(oneOf(["regression", "classification"])),
+      categories: texts,
+      ignore: texts,
+      missing: texts,
+      test: optional(finite),
+      separator: optional(text),
+      decimal: optional(oneOf([".", ","])),
+      thousands: optional(text),
     }),
     validation: optional(object<NonNullable<RunSpec["validation"]>>({ share: finite, seed: count })),
     evaluationItems: natural,

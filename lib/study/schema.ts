@@ -3,7 +3,7 @@ import { names as modelNames } from "../models/index.js";
 import { suggestionInside } from "../nearest.js";
 import { optimizerNames } from "../optim/by-name.js";
 import { names as scheduleNames } from "../schedule/index.js";
-import { isSource, parseSource, type ReadOption, sourcesInWords } from "../tasks/index.js";
+import { isSource, parseSource, type StudyReadOptions, sourcesInWords } from "../tasks/index.js";
 
 // The error of each schema is the text after "expected". `readFields` adds the field and the given value.
 
@@ -90,6 +90,8 @@ const uba = z.strictObject(
 
 const source = z.custom<string>((value) => typeof value === "string" && isSource(value), { error: sourcesInWords });
 
+const texts = z.array(text, { error: "a list of texts" }).readonly();
+
 /** The settings of how data are read. */
 const readOptions = {
   classes: positiveInteger.optional(),
@@ -100,7 +102,16 @@ const readOptions = {
     .optional(),
   fit: oneOf(["crop", "letterbox"]).optional(),
   channels: z.literal([1, 3], { error: "1 or 3" }).optional(),
-} satisfies Record<Exclude<ReadOption, "onError">, z.ZodType>;
+  target: text.optional(),
+  task: oneOf(["regression", "classification"]).optional(),
+  categories: texts.optional(),
+  ignore: texts.optional(),
+  missing: texts.optional(),
+  test: z.number({ error: "a number above 0 and below 1" }).gt(0).lt(1).optional(),
+  separator: text.optional(),
+  decimal: oneOf([".", ","]).optional(),
+  thousands: text.optional(),
+} satisfies Record<keyof StudyReadOptions, z.ZodType>;
 
 const data = named(
   z.strictObject(

@@ -19,6 +19,7 @@ export {
 } from "./open.js";
 export { makeOptimizer, type OptimizerSettings } from "./optimizer.js";
 export { assembleRun, type RunParts, type RunSettings } from "./run-parts.js";
+export { isTableKind } from "./tables.js";
 export {
   defaultContext,
   type GivenReadOptions,
@@ -29,8 +30,11 @@ export {
   readOptionsOf,
   type SplitLengths,
   type SplitName,
+  type StudyReadOptions,
+  type TableReadOptions,
   type Task,
   type TaskKind,
   type TaskOptions,
   type TrainingBatchOptions,
+  tableOptionNames,
 } from "./task.js";

@@ -2,9 +2,10 @@ import { resolve } from "node:path";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { imageKinds } from "./images.js";
 import { languageKind } from "./language.js";
+import { tableKinds } from "./tables.js";
 import { type ReadOption, readOptionNames, type Task, type TaskKind, type TaskOptions } from "./task.js";
 
-const kinds: readonly TaskKind[] = [...imageKinds, languageKind];
+const kinds: readonly TaskKind[] = [...imageKinds, ...tableKinds, languageKind];
 
 /** Lists the kinds of sources for messages: `mnist, idx:<dir>, … or tokens:<dir>`. */
 export const sourcesInWords: string = inWords(kinds.map(patternOf));

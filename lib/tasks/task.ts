@@ -1,4 +1,4 @@
-import type { BatchSource, ImageFit, TokenizerSpec } from "../data/index.js";
+import type { BatchSource, CsvOptions, ImageFit, TokenizerSpec } from "../data/index.js";
 import type { ModelConfig } from "../models/index.js";
 import type { Loss } from "../nn/index.js";
 import type { ModelCard } from "../weights/index.js";
@@ -28,19 +28,29 @@ export interface TrainingBatchOptions {
   readonly augmentOn?: "host" | "device" | undefined;
 }
 
+/** Errors of a target of numbers, whose loss is in units of its variance in the training rows. */
+export interface RegressionUnit {
+  /** Standard deviation of the target in the training rows: a loss of 1 is an error of this size. */
+  readonly std: number;
+  /** Returns the loss of the best constant prediction on a split, which has an R² of 0. */
+  variance(split: SplitName): number;
+}
+
 /**
  * Data with their loss, the models that fit, and the card that is saved with a model. This interface hides the difference
- * between images and text.
+ * between images, text and tables.
  */
 export interface Task {
   /** Name of the data without their path: `mnist`, `cifar10`, or the kind with the folder's name. */
   readonly name: string;
   /** Unit of speed. */
-  readonly unit: "images" | "tokens";
+  readonly unit: "images" | "tokens" | "rows";
   /** Number of units per item. */
   readonly unitsPerItem: number;
   readonly lengths: SplitLengths;
   readonly loss: Loss;
+  /** Units of the errors; absent unless the target is a number. */
+  readonly regression?: RegressionUnit | undefined;
   /**
    * Returns the configuration of a named model for these data.
    *
@@ -66,8 +76,29 @@ export interface Task {
 /** Default number of tokens of an item of text. */
 export const defaultContext = 128;
 
+/** Settings of how a table is read; see `data.csv`. A table requires the target. */
+export type TableReadOptions = Omit<CsvOptions, "target" | "testFile" | "validation" | "seed"> & {
+  readonly target?: string | undefined;
+  /** File whose rows are the test split, of the same kind as the table. */
+  readonly testData?: string | undefined;
+};
+
+/** The names of {@link TableReadOptions}. */
+export const tableOptionNames = [
+  "target",
+  "task",
+  "categories",
+  "ignore",
+  "missing",
+  "test",
+  "testData",
+  "separator",
+  "decimal",
+  "thousands",
+] as const satisfies readonly (keyof TableReadOptions)[];
+
 /** Settings of how data are read, as texts and numbers of a configuration. Each kind of source takes some of them. */
-export interface ReadOptions {
+export interface ReadOptions extends TableReadOptions {
   /** Number of classes, for sources that do not define it (`idx:<dir>`); default 10. */
   readonly classes?: number | undefined;
   /** Tokens in one item of text; default {@link defaultContext}. */
@@ -82,11 +113,22 @@ export interface ReadOptions {
   readonly onError?: "stop" | "skip" | undefined;
 }
 
+/** The settings of how the data of a study are read. They do not depend on the machine. */
+export type StudyReadOptions = Omit<ReadOptions, "onError" | "testData">;
+
 /** The name of a setting of {@link ReadOptions}. */
 export type ReadOption = keyof ReadOptions;
 
 /** The names of {@link ReadOptions}. */
-export const readOptionNames: readonly ReadOption[] = ["classes", "context", "size", "fit", "channels", "onError"];
+export const readOptionNames: readonly ReadOption[] = [
+  "classes",
+  "context",
+  "size",
+  "fit",
+  "channels",
+  "onError",
+  ...tableOptionNames,
+];
 
 /** {@link ReadOptions} of which none is `undefined`. */
 export type GivenReadOptions = { readonly [Name in ReadOption]?: Exclude<ReadOptions[Name], undefined> };

@@ -1,4 +1,5 @@
-import type { ImageFit, TokenizerSpec } from "../data/index.js";
+import type { ImageFit, TableEncoding, TokenizerSpec } from "../data/index.js";
+import { tableSchema } from "../data/table-schema.js";
 import { StepsizeError } from "../errors.js";
 import { JsonFault, parseJson } from "../json.js";
 import type { ModelConfig } from "../models/index.js";
@@ -35,6 +36,8 @@ export interface ModelCard {
   readonly fit?: ImageFit | undefined;
   /** For a model of text: the tokenizer, and the number of tokens per window in training. */
   readonly text?: { readonly tokenizer: TokenizerSpec; readonly context: number } | undefined;
+  /** For a model of a table: how rows become inputs and outputs become predictions. */
+  readonly table?: TableEncoding | undefined;
 }
 
 /** The metric by which evaluations are compared. */
@@ -78,6 +81,7 @@ const cardNames = optionNames<ModelCard>({
   classes: true,
   fit: true,
   text: true,
+  table: true,
 });
 const textNames = optionNames<NonNullable<ModelCard["text"]>>({ tokenizer: true, context: true });
 
@@ -113,6 +117,7 @@ const card: { readonly [Field in keyof ModelCard]-?: Schema<ModelCard[Field]> } 
       context: atLeastOne,
     }),
   ),
+  table: optional(tableSchema),
 };
 
 const schema = object<CheckpointInfo>({

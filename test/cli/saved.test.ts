@@ -164,7 +164,7 @@ describe("predict", () => {
   });
 
   test.each([
-    ["no image", [], "image: expected at least one file or folder"],
+    ["no image", [], "file: expected at least one file or folder"],
     ["an IDX file without --index", ["IMAGES"], "--index: expected indices of the 40 images"],
     ["an index past the end", ["--index", "40", "IMAGES"], "--index: expected at most 39"],
     [

@@ -91,6 +91,12 @@ describe("a usage error exits with 2 and one message", () => {
     ["classes of mnist", ["train", "--classes", "5"], "--classes: expected only with data idx:<dir>"],
     ["a context of mnist", ["train", "--context", "5"], "--context: expected only with data tokens:<dir>"],
     ["a size of mnist", ["train", "--size", "5"], "--size: expected only with data images:<dir>"],
+    ["a target of mnist", ["train", "--target", "x"], "--target: expected only with data csv:<file> or parquet:<file>"],
+    [
+      "decimal commas of a Parquet file",
+      ["train", "--data", "parquet:x.parquet", "--decimal", ","],
+      "--decimal: expected only with data csv:<file>, this run has",
+    ],
     [
       "a validation share of text",
       ["train", "--data", "tokens:x", "--validation", "0.1"],

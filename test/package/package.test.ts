@@ -45,7 +45,7 @@ describe("the files", () => {
   test("are those of the library, documents, examples, and the sources of the CPU addon with what compiles it", () => {
     const known = [
       /^dist\/(schedule\/(theory\/)?)?index\.c?js$/,
-      /^dist\/chunks\/(chunk|write-onnx)-\w+\.js$/,
+      /^dist\/chunks\/(chunk|write-onnx|csv-file|parquet-file)-\w+\.js$/,
       /^dist\/cli\/main\.js$/,
       /^dist\/cli\/chunks\/[\w-]+\.js$/,
       /^dist\/(check\/child|data\/gather-worker)\.js$/,
@@ -156,7 +156,7 @@ export abstract class Second<T> extends First {
 
 describe("the modules", () => {
   test.each([
-    ["stepsize", "index.js", 6],
+    ["stepsize", "index.js", 7],
     ["stepsize/schedule", "schedule/index.js", 4],
     ["stepsize/theory", "schedule/theory/index.js", 4],
   ])("of %s are few, with no part of the command line", (_, entry, most) => {

@@ -133,6 +133,8 @@ const calls: Record<string, (more: object) => unknown> = {
   "data.fromArrays": (more) => data.fromArrays({ inputs: [[1]], labels: [0], ...more }),
   "data.fromIterable": (more) => data.fromIterable([], more),
   "data.idx": (more) => data.idx(missing(), more),
+  "data.csv": (more) => data.csv(missing(), { target: "y", ...more }),
+  "data.parquet": (more) => data.parquet(missing(), { target: "y", ...more }),
   "data.images": (more) => data.images(missing(), more),
   "data.mnist": (more) => data.mnist({ split: "none" as never, ...more }),
   "data.tokenize": (more) => data.tokenize([missing()], { out: missing(), ...more }),

@@ -24,23 +24,29 @@ export interface World {
   readonly folder: string;
   readonly checkpoint: string;
   readonly texts: string;
+  readonly table: string;
   readonly tokens: string;
 }
 
 export async function makeWorld(): Promise<World> {
   const device = await openDevice("cpu", { threads: 1 });
   const folder = await mkdtemp(join(tmpdir(), "stepsize-calls-"));
-  const [checkpoint, texts, tokens] = ["a.safetensors", "text.txt", "tokens"].map((name) => join(folder, name)) as [
-    string,
-    string,
-    string,
-  ];
+  const [checkpoint, texts, table, tokens] = ["a.safetensors", "text.txt", "table.csv", "tokens"].map((name) =>
+    join(folder, name),
+  ) as [string, string, string, string];
+  await writeFile(table, ["x,y", ...Array.from({ length: 40 }, (_, i) => `${i},${i * i}`)].join("\n"));
   await writeFile(texts, "one two three four five six seven eight nine ten".repeat(20));
   await data.tokenize([texts], { out: tokens, validation: 0, test: 0 });
-  const world = { device, folder, checkpoint, texts, tokens };
+  const world = { device, folder, checkpoint, texts, table, tokens };
   await trainerOf(world).save(checkpoint);
   return world;
 }
+
+const table: data.TableEncoding = {
+  columns: [{ kind: "number", name: "x", mean: 0, std: 1, indicator: false }],
+  target: { kind: "class", name: "y", classes: ["a", "b"] },
+  format: { decimal: ".", missing: [] },
+};
 
 const model = ({ device }: World) => models.mlp({ inputs: 4, hidden: [3], classes: 2, device });
 
@@ -329,6 +335,10 @@ export const validCalls: Readonly<Record<string, Call>> = {
   "data.fromArrays": call(() => [{ inputs: new Float32Array(8), labels: Int32Array.of(0, 1), shape: [4] }]),
   "data.fromIterable": call(() => [[], { size: 2, batchesPerEpoch: 3, name: "mine" }]),
   "data.idx": call((w) => [w.folder, { split: "test", classes: 10, name: "mine" }]),
+  "data.csv": call((w) => [w.table, { target: "y", test: 0.5 }]),
+  "data.parquet": call((w) => [w.texts, { target: "y" }]),
+  "data.encodeRows": call(() => [table, [{ x: 1 }]]),
+  "data.decodeOutputs": call(() => [table, new Float32Array(2)]),
   "data.images": call((w) => [w.folder, { split: "test", size: 8, fit: "crop" }]),
   "data.mnist": call(() => [{ split: "test" }]),
   "data.readIdx": call((w) => [w.texts]),
@@ -566,6 +576,7 @@ export const failing: ReadonlySet<string> = new Set([
   "data.idx",
   "data.images",
   "data.mnist",
+  "data.parquet",
   "data.readIdx",
   // Supported by CUDA only.
   "Device#waitForEvent",

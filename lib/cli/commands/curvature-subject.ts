@@ -19,7 +19,7 @@ import type { ModelCard } from "../../weights/index.js";
 import type { TrainValues } from "../config/train-config.js";
 import { UsageError } from "../failure.js";
 import { runSettingsOf } from "../run-folder.js";
-import { type DataSettings, readData } from "../run-setup.js";
+import { type DataSettings, expectBatch, readData } from "../run-setup.js";
 import { openSaved } from "../saved.js";
 
 /** The options of `curvature` that select a model and its data. */
@@ -61,7 +61,7 @@ export function optimizersFor(adam: boolean): readonly OptimizerName[] {
 }
 
 /** Default number of items of the batch. An item of text is a window. */
-const defaultBatch = { images: 512, tokens: 32 };
+const defaultBatch = { images: 512, tokens: 32, rows: 512 };
 
 /**
  * Loads the model of a checkpoint or creates one with fresh weights, and draws the batch.
@@ -149,8 +149,10 @@ function settingsFor(source: string, card: ModelCard): GivenReadOptions {
 }
 
 /** Reads the data as `train` with these settings does. */
-function readTask(settings: Omit<DataSettings, "batch"> & { readonly batch?: number | undefined }): Promise<Task> {
-  return readData({ ...settings, batch: settings.batch ?? 1 });
+async function readTask(settings: DataSettings & { readonly batch?: number | undefined }): Promise<Task> {
+  const task = await readData(settings);
+  expectBatch(settings.batch ?? 1, task);
+  return task;
 }
 
 /** Draws a batch of training items. The same seed gives the same batch. */

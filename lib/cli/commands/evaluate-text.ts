@@ -64,7 +64,7 @@ export async function evaluateText(
     return {
       name: text.name,
       items: `${count(evaluated)} tokens`,
-      words: scoreInWords(score, "tokens"),
+      words: scoreInWords(score, { unit: "tokens" }),
       result: { tokens: evaluated, ...score, perplexity: perplexity(score.loss) },
     };
   } finally {

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import { allocate } from "../../allocate.js";
-import { type ArrayDataset, tokenSplits } from "../../data/index.js";
+import { type ArrayDataset, type TokenSplit, tokenSplits } from "../../data/index.js";
 import { StepsizeError } from "../../errors.js";
 import { zip } from "../../lookup.js";
 import { shown } from "../../quoting.js";
@@ -13,7 +13,7 @@ import { Interrupted, UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
 import { CountProgress } from "../output/count-progress.js";
 import { print, printJson, tell } from "../output/terminal.js";
-import { count, percent, scoreInWords, table } from "../output/text.js";
+import { count, scoreInWords } from "../output/text.js";
 import { runSettingsOf } from "../run-folder.js";
 import { withReadingProgress } from "../run-setup.js";
 import {
@@ -27,32 +27,23 @@ import {
   savedFields,
   withRun,
 } from "../saved.js";
+import { classResults, classTable } from "./class-results.js";
+import { evaluateTable } from "./evaluate-table.js";
 import { type EvaluationRequest, evaluateText, type SavedEvaluation } from "./evaluate-text.js";
 
 const fields = {
   ...savedFields,
   model: pretrainedField,
   data: withFallback(dataField, "the run's, from its config.json"),
-  split: choiceField(tokenSplits, "split of the data; validation only for text and images with a folder val/", {
-    fallback: "test",
+  split: choiceField(tokenSplits, "split of the data; validation only for text, tables and images with a folder val/", {
+    fallback: "test; all rows of another table than the run's",
   }),
   onError: readFields.onError,
   context: withFallback(readFields.context, "that of the training"),
   batch: numberField(z.int().min(1), "a whole number of at least 1", "items per batch", {
-    fallback: "250 images, or up to 64 windows of text",
+    fallback: "250 images, up to 64 windows of text, or 1024 rows",
   }),
 } satisfies Fields;
-
-/** Evaluation of the items of one class. */
-interface ClassResult {
-  readonly name: string;
-  readonly items: number;
-  readonly correct: number;
-  /** How often the model predicted this class, correctly or not. */
-  readonly predicted: number;
-  /** The wrong class that was predicted most often for these items; `null` if none was. */
-  readonly mistakenFor: string | null;
-}
 
 /** Adds the options and the action of `evaluate`. */
 export function defineEvaluate(command: Command): void {
@@ -80,19 +71,16 @@ async function evaluateCommand(run: string | undefined, flags: Record<string, un
   try {
     const { signal } = interrupts;
     const source = await sourceFor(saved, data);
-    const evaluateSaved = saved.card.text ? evaluateText : evaluateImages;
-    const { name, items, words, result } = await evaluateSaved(saved, {
-      source,
-      split,
-      batch,
-      context,
-      onError,
-      signal,
-    });
+    const request = { source, split, batch, context, onError, signal };
+    const part = saved.card.table ? splitOfTable(values) : split;
+    const { name, items, words, result } = saved.card.table
+      ? await evaluateTable(saved, { ...request, split: part }, await runSettingsOf(saved.path))
+      : await (saved.card.text ? evaluateText : evaluateImages)(saved, request);
     const write = flags["json"] ? tell : print;
     const steps = saved.step > 0 ? ` (after step ${count(saved.step)})` : "";
     write(`${saved.path}${steps} on ${shown(name)}, ${items}\n${words}`);
-    if (flags["json"]) printJson({ checkpoint: saved.path, step: saved.step, data: source, split, ...result });
+    if (flags["json"])
+      printJson({ checkpoint: saved.path, step: saved.step, data: source, split: part ?? null, ...result });
     interrupts.checkStray();
   } catch (error) {
     throw error instanceof Interrupted ? new Interrupted("interrupted while evaluating") : error;
@@ -100,6 +88,17 @@ async function evaluateCommand(run: string | undefined, flags: Record<string, un
     interrupts.close();
     await saved.device.close();
   }
+}
+
+/** Other data than those of the run have no splits, unless one is asked for. */
+function splitOfTable({
+  data,
+  split,
+}: {
+  readonly data?: string | undefined;
+  readonly split?: TokenSplit | undefined;
+}) {
+  return split ?? (data === undefined ? "test" : undefined);
 }
 
 async function evaluateImages(
@@ -114,7 +113,7 @@ async function evaluateImages(
   );
   expectFitting(classifier, data);
   const result = await evaluateByClass(classifier, data, { size: Math.min(batch, data.length), signal });
-  const words = `${scoreInWords(result, "images")}\n\n${classTable(result.classes)}`;
+  const words = `${scoreInWords(result, { unit: "images" })}\n\n${classTable(result.classes)}`;
   return { name: data.name, items: `${count(data.length)} items`, words, result };
 }
 
@@ -167,33 +166,7 @@ async function evaluateByClass(
     progress.close();
     await batches.close();
   }
-  const results = names.map((name, i) => classResult(name, i, names, confusion));
+  const results = classResults(names, confusion);
   const correct = results.reduce((sum, result) => sum + result.correct, 0);
   return { items: data.length, loss: lossSum / data.length, accuracy: correct / data.length, classes: results };
-}
-
-function classResult(name: string, index: number, names: readonly string[], confusion: Uint32Array): ClassResult {
-  const cell = (truth: number, guess: number) => confusion[truth * names.length + guess] ?? 0;
-  const guesses = names.map((_, guess) => cell(index, guess));
-  const wrong = guesses.map((times, guess) => (guess === index ? 0 : times));
-  const highest = wrong.reduce((max, times) => Math.max(max, times), 0);
-  return {
-    name,
-    items: guesses.reduce((sum, times) => sum + times, 0),
-    correct: cell(index, index),
-    predicted: names.reduce((sum, _, truth) => sum + cell(truth, index), 0),
-    mistakenFor: highest > 0 ? (names[wrong.indexOf(highest)] ?? null) : null,
-  };
-}
-
-function classTable(classes: readonly ClassResult[]): string {
-  const share = (part: number, whole: number) => (whole === 0 ? "–" : percent(part / whole));
-  const rows = classes.map(({ name, items, correct, predicted, mistakenFor }) => [
-    shown(name),
-    count(items),
-    share(correct, items),
-    share(correct, predicted),
-    shown(mistakenFor ?? ""),
-  ]);
-  return table([["class", "items", "recall", "precision", "mostly mistaken for"], ...rows], [1, 2, 3]);
 }

@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import type { Command } from "commander";
 import { z } from "zod";
+import { inputsOf as inputsOfTable } from "../../data/table-encoder.js";
 import { StepsizeError } from "../../errors.js";
 import { exportOnnx, type OnnxOptions } from "../../onnx/index.js";
 import { writeTorchWeights } from "../../weights/torch-weights.js";
@@ -80,10 +81,13 @@ const inCode = "saveTorchWeights(model, path) or exportOnnx(model, path, options
 
 /** Returns the inputs of a model in an ONNX file. */
 function inputsOf({ path, card }: SavedModel, withPreprocessing: boolean): OnnxOptions {
-  const { preprocessing, text } = card;
-  if (text && withPreprocessing)
-    throw new UsageError(`--with-preprocessing: expected only for images, got the text model ${path}`);
+  const { preprocessing, text, table } = card;
+  if ((text || table) && withPreprocessing)
+    throw new UsageError(
+      `--with-preprocessing: expected only for images, got the model ${path} of ${text ? "text" : "a table"}`,
+    );
   if (text) return { shape: [text.context], dtype: "int32" };
+  if (table) return { shape: [inputsOfTable(table)] };
   if (preprocessing) return withPreprocessing ? { preprocessing } : { shape: preprocessing.shape };
   throw new StepsizeError(
     "invalid-file",
@@ -93,8 +97,8 @@ function inputsOf({ path, card }: SavedModel, withPreprocessing: boolean): OnnxO
 
 /** Returns what the model needs to be used, as texts of JSON by name. */
 function metadataOf({ card, step }: SavedModel): Record<string, string> {
-  const { config, preprocessing, classes, fit, text } = card;
-  const given = Object.entries({ config, preprocessing, classes, fit, text, step }).filter(
+  const { config, preprocessing, classes, fit, text, table } = card;
+  const given = Object.entries({ config, preprocessing, classes, fit, text, table, step }).filter(
     ([, value]) => value !== undefined,
   );
   return Object.fromEntries(given.map(([name, value]) => [name, JSON.stringify(value)]));

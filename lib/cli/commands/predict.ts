@@ -23,6 +23,7 @@ import {
   withRun,
 } from "../saved.js";
 import { filesOf, ImageReader, type NamedImage, parseIndices } from "./predict-images.js";
+import { predictTable } from "./predict-table.js";
 
 /** Number of images per forward pass. */
 const batchSize = 250;
@@ -41,13 +42,19 @@ interface Prediction {
   readonly classes: readonly { readonly name: string; readonly probability: number }[];
 }
 
-type PredictFlags = { readonly checkpoint?: string; readonly index?: string; readonly json?: boolean };
+type PredictFlags = {
+  readonly checkpoint?: string;
+  readonly index?: string;
+  readonly output?: string;
+  readonly json?: boolean;
+};
 
 /** Adds the options and the action of `predict`. */
 export function definePredict(command: Command): void {
   addFlags(command, fields);
   command
     .option("--index <list>", "indices of images of an IDX file: 3, 0-9 or 0,2,7-9")
+    .option("--output <file>", "file for a table with its predictions; an existing file is replaced")
     .option("--json", "print the result as one JSON object on the last line of standard output")
     .addHelpText(
       "after",
@@ -57,11 +64,15 @@ An image is a JPEG, PNG or WebP file or another one that the package sharp reads
 or .bin, of the size that the model was trained on. Raw bytes have the shape [height, width, channels], with rows from
 the top. A folder stands for all files in it. The first argument may be a run's folder, in place of --checkpoint.
 
+For a model of a table, the argument is a CSV file or a .parquet file. It is printed as CSV with the columns prediction
+and, for classes, probability.
+
 Examples:
   stepsize predict runs/1 photo.jpg
   stepsize predict runs/1 --top 1 --json path/to/photos
   stepsize predict --checkpoint runs/1 digit.pgm
-  stepsize predict --checkpoint runs/1 --index 0-9 path/to/t10k-images-idx3-ubyte`,
+  stepsize predict --checkpoint runs/1 --index 0-9 path/to/t10k-images-idx3-ubyte
+  stepsize predict runs/2 customers.csv --output with-predictions.csv`,
     )
     .action(predict);
 }
@@ -69,11 +80,20 @@ Examples:
 async function predict(args: readonly string[], flags: PredictFlags): Promise<void> {
   const { run, paths } = flags.checkpoint === undefined ? withoutRun(args) : { run: undefined, paths: args };
   const values = checkSaved(fields, fromFlags(fields, withRun(run, flags)));
-  if (paths.length === 0) throw new UsageError("image: expected at least one file or folder, got none");
+  if (paths.length === 0) throw new UsageError("file: expected at least one file or folder, got none");
   const indices = flags.index === undefined ? undefined : parseIndices(flags.index);
   const opened = await openSaved(values);
   const interrupts = new Interrupts();
   try {
+    if (opened.card.table) {
+      if (indices) throw new UsageError("--index: expected only with an IDX file, got a model of a table");
+      if (values.top !== undefined) throw new UsageError("--top: expected only with images, got a model of a table");
+      const { signal } = interrupts;
+      await predictTable(opened, { paths, output: flags.output, json: flags.json ?? false, signal });
+      interrupts.checkStray();
+      return;
+    }
+    if (flags.output !== undefined) throw new UsageError("--output: expected only with a model of a table");
     const saved = asClassifier(opened);
     const { top = defaultTop } = values;
     const { predictions, unreadable, files } = await predictImages(saved, { paths, indices, top, interrupts });

@@ -32,6 +32,11 @@ export interface RunResult {
   /** e to the mean loss; only for text. */
   readonly testPerplexity?: number;
   readonly validationPerplexity?: number;
+  /** Root of the mean squared error in the unit of the target; only for a target of numbers. */
+  readonly testRmse?: number;
+  readonly validationRmse?: number;
+  /** Share of the variance of the test targets that the predictions explain; only for a target of numbers. */
+  readonly testR2?: number;
   /** Training time in seconds, without evaluations and checkpoints. */
   readonly seconds: number;
   readonly itemsPerSecond: number;
@@ -57,10 +62,12 @@ export interface RunResult {
 /** Returns the object that `--json` prints. */
 export function jsonResult(result: RunResult): object {
   const { steps, budget, finalLoss, testAccuracy, seconds, itemsPerSecond, device, run } = result;
-  const { testLoss, testPerplexity } = result;
+  const { testLoss, testPerplexity, testRmse, testR2 } = result;
   const ofText = testPerplexity === undefined ? {} : { testLoss, testPerplexity };
+  const ofNumbers = testRmse === undefined ? {} : { testLoss, testRmse, testR2 };
   const early = result.stoppedEarly ? { stoppedEarly: true } : {};
-  return { steps, budget, ...early, finalLoss, testAccuracy, ...ofText, seconds, itemsPerSecond, device, run };
+  const scores = { finalLoss, testAccuracy, ...ofText, ...ofNumbers };
+  return { steps, budget, ...early, ...scores, seconds, itemsPerSecond, device, run };
 }
 
 /** Formats the result for the terminal. */
@@ -84,17 +91,20 @@ export function summary(result: RunResult, folder: RunFolder, task: Pick<Task, "
 }
 
 function scores(
-  { testAccuracy, testLoss, validationAccuracy, validationLoss }: RunResult,
+  { testAccuracy, testLoss, validationAccuracy, validationLoss, testRmse, testR2, validationRmse }: RunResult,
   unit: Task["unit"],
 ): [string, string][] {
   const lines: [string, string][] = [];
   if (unit === "tokens") {
     if (testAccuracy !== null && testLoss !== null)
-      lines.push(["test", scoreInWords({ loss: testLoss, accuracy: testAccuracy }, unit)]);
+      lines.push(["test", scoreInWords({ loss: testLoss, accuracy: testAccuracy }, { unit })]);
     if (validationAccuracy !== undefined && validationLoss !== undefined)
-      lines.push(["validation", scoreInWords({ loss: validationLoss, accuracy: validationAccuracy }, unit)]);
+      lines.push(["validation", scoreInWords({ loss: validationLoss, accuracy: validationAccuracy }, { unit })]);
     return lines;
   }
+  if (testRmse !== undefined && testR2 !== undefined)
+    lines.push(["test", `RMSE ${short(testRmse)}, R² ${short(testR2)}  (loss ${short(testLoss ?? NaN)})`]);
+  if (validationRmse !== undefined) lines.push(["validation", `RMSE ${short(validationRmse)}`]);
   if (testAccuracy !== null)
     lines.push(["test accuracy", `${percent(testAccuracy)}  (loss ${short(testLoss ?? NaN)})`]);
   if (validationAccuracy !== undefined) lines.push(["validation accuracy", percent(validationAccuracy)]);
@@ -140,11 +150,13 @@ export async function writeReport(
 }
 
 function tiles(
-  { testAccuracy, testPerplexity, validationAccuracy, finalLoss, seconds, itemsPerSecond }: RunResult,
+  { testAccuracy, testPerplexity, testRmse, testR2, validationAccuracy, finalLoss, seconds, itemsPerSecond }: RunResult,
   { unit, unitsPerItem }: Counted,
 ): Row[] {
   return [
     ...(testPerplexity === undefined ? [] : [["Test perplexity", short(testPerplexity)] as const]),
+    ...(testRmse === undefined ? [] : [["Test RMSE", short(testRmse)] as const]),
+    ...(testR2 === undefined ? [] : [["Test R²", short(testR2)] as const]),
     ...(testAccuracy === null ? [] : [["Test accuracy", percent(testAccuracy)] as const]),
     ...(validationAccuracy === undefined ? [] : [["Validation accuracy", percent(validationAccuracy)] as const]),
     ["Last loss", finalLoss === null ? "–" : short(finalLoss)],

@@ -11,7 +11,7 @@ import { Interrupted } from "../failure.js";
 import type { Interrupts } from "../interrupts.js";
 import { CountProgress } from "../output/count-progress.js";
 import { type Progress, showProgress } from "../output/progress.js";
-import { count, perplexity, scoreInWords, short, some } from "../output/text.js";
+import { count, perplexity, rmse, scoreInWords, short, some } from "../output/text.js";
 import type { RunFolder } from "../run-folder.js";
 import type { OpenRun } from "../run-setup.js";
 import { RunOutputs } from "./run-outputs.js";
@@ -286,7 +286,7 @@ export class TrainRun {
     this.#evaluations.push(record);
     this.#evaluationsFile.add(record);
     await this.#outputs.sample(this.#options.interrupts.signal);
-    progress.note(`after step ${count(step)}: ${split} ${scoreInWords(score, parts.task.unit)}`);
+    progress.note(`after step ${count(step)}: ${split} ${scoreInWords(score, parts.task)}`);
     if (this.#best().some((best) => best.step === step) && this.#savedStep !== step) await this.#save();
   }
 
@@ -322,14 +322,20 @@ export class TrainRun {
   }
 
   #scores(test: Evaluation, validation: Evaluation | undefined): Partial<RunResult> {
-    const isText = this.#options.parts.task.unit === "tokens";
+    const { unit, regression } = this.#options.parts.task;
+    const isText = unit === "tokens";
     return {
       testAccuracy: test.accuracy ?? null,
       testLoss: test.loss,
       ...(isText && { testPerplexity: perplexity(test.loss) }),
+      ...(regression && {
+        testRmse: rmse(test.loss, regression.std),
+        testR2: 1 - test.loss / regression.variance("test"),
+      }),
       ...(validation?.accuracy !== undefined && { validationAccuracy: validation.accuracy }),
       ...(validation && { validationLoss: validation.loss }),
       ...(isText && validation && { validationPerplexity: perplexity(validation.loss) }),
+      ...(regression && validation && { validationRmse: rmse(validation.loss, regression.std) }),
     };
   }
 

@@ -20,7 +20,7 @@ import { Interrupts } from "../interrupts.js";
 import { print, printJson, tell } from "../output/terminal.js";
 import { count, shellWord, short, some, thisProgram } from "../output/text.js";
 import { createRunFolder, expectEmpty, openRunFolder, type RunFolder } from "../run-folder.js";
-import { type OpenRun, readData, setUp, startFromWeights } from "../run-setup.js";
+import { expectBatch, type OpenRun, readData, setUp, startFromWeights } from "../run-setup.js";
 import { type Change, changeSchema } from "./run-records.js";
 import { jsonResult, summary } from "./run-result.js";
 import { TrainRun } from "./train-run.js";
@@ -80,6 +80,7 @@ async function train(flags: TrainFlags): Promise<void> {
       throw folder ? withAdvice(error) : error;
     });
     const config = complete(task.lengths.train);
+    expectBatch(config.settings.batch, task);
     interrupts.check("interrupted before the first step");
     parts = await setUp(config, task, folder);
     const restored = folder !== undefined && (await restore(folder, parts, allow));

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { defaultContext, isSource, type ReadOption, sourcesInWords } from "../../tasks/index.js";
 import { choiceField, help, numberField } from "./fields.js";
+import { tableFields } from "./table-fields.js";
 
 /** The field for a data set, such as `mnist` or `images:<dir>`. */
 export const dataField: z.ZodType<string> = z
@@ -65,4 +66,5 @@ export const readFields = {
   onError: choiceField(["stop", "skip"], "what to do with files of images:<dir> that are no readable image", {
     fallback: "stop, with a list of them",
   }),
+  ...tableFields,
 } satisfies Record<ReadOption, z.ZodType>;

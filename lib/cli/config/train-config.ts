@@ -10,6 +10,7 @@ import type { Given } from "../../study/index.js";
 import {
   defaultContext,
   type GivenReadOptions,
+  isTableKind,
   parseSource,
   readOptionNames,
   readOptionsOf,
@@ -49,7 +50,7 @@ export const trainFields = {
       description:
         "model (resnet18, 34 and 50 have a 3×3 stem for images of up to 64 pixels per side; hf:<dir> is a folder with an OLMo in Hugging Face's layout, to train it further)",
       choices: models.names,
-      fallback: "resnet8, or olmo-nano for text",
+      fallback: "resnet8, olmo-nano for text, or mlp for tables",
     }),
   weights: z.string().min(1).register(help, {
     kind: "text",
@@ -79,7 +80,7 @@ export const trainFields = {
     fallback: "none",
   }),
   batch: numberField(positive, whole, "items per batch", {
-    fallback: "128, or 16 windows of text",
+    fallback: "128, 16 windows of text, or 32 rows of a table",
     aliases: ["batchSize"],
   }),
   accumulate: numberField(
@@ -252,8 +253,11 @@ export function completeConfig(
     );
   if (epochs !== undefined && given["budget"] !== undefined)
     throw new UsageError(`${label("epochs")}: expected either epochs or a budget of steps, got both`);
-  const isText = data.startsWith("tokens:");
-  const batch = given["batch"] ?? (isText ? 16 : 128);
+  const { kind } = parseSource(data);
+  const isText = kind === "tokens";
+  const isTable = isTableKind(kind);
+  // Small tables are common, so the default must not be larger than one.
+  const batch = given["batch"] ?? (isTable ? Math.min(32, trainItems) : isText ? 16 : 128);
   const accumulate = given["accumulate"] ?? 1;
   const budget = given["budget"] ?? (epochs === undefined ? 600 : stepsOf(epochs, trainItems, batch, accumulate));
   const refuse = (field: string, reason: string) => {
@@ -264,7 +268,7 @@ export function completeConfig(
       refuse(option, `expected only with data ${sourcesWith(option)}`);
   if (given["validation"] !== undefined && isText)
     refuse("validation", "expected none for text, whose validation split is made by stepsize tokenize");
-  if (given["augment"] && isText) refuse("augment", "expected only with images");
+  if (given["augment"] && (isText || isTable)) refuse("augment", "expected only with images");
   const folder = given["model"] === undefined ? undefined : huggingFaceFolder(given["model"]);
   if (folder !== undefined && !isText) refuse("model", "expected hf:<dir> only with data tokens:<dir>");
   if (folder !== undefined && given["weights"] !== undefined)
@@ -282,7 +286,7 @@ export function completeConfig(
   );
   const { budget: _, ...scheduleOptions } = schedule.options;
   const settings: TrainSettings = {
-    model: isText ? "olmo-nano" : "resnet8",
+    model: isTable ? "mlp" : isText ? "olmo-nano" : "resnet8",
     augment: false,
     batch,
     accumulate,
@@ -342,7 +346,8 @@ export function resumedConfig(
     const located: Readonly<Record<string, unknown>> = withAbsolutePaths({ [field]: value });
     const now = located[field] ?? value;
     // Whether data at another location are the same is checked when they are read.
-    const mayChange = changeable.includes(field) || field === "data" || isDeepStrictEqual(now, before[field]);
+    const isPlace = field === "data" || field === "testData";
+    const mayChange = changeable.includes(field) || isPlace || isDeepStrictEqual(now, before[field]);
     const setsRates = field === "budget" || field === "schedule" || field in scheduleFields;
     if (mayChange || (setsRates && allowed.includes("schedule"))) continue;
     const was = before[field] === undefined ? "had none" : `has ${describe(before[field])}`;
@@ -367,12 +372,13 @@ function isSameKind(stored: string, given: string | undefined): boolean {
 }
 
 /** Returns the settings that name files, with absolute paths, so that a run can be resumed from another directory. */
-function withAbsolutePaths({ model, data, weights }: Readonly<Record<string, unknown>>) {
+function withAbsolutePaths({ model, data, weights, testData }: Readonly<Record<string, unknown>>) {
   const folder = typeof model === "string" ? huggingFaceFolder(model) : undefined;
   return {
     ...(folder !== undefined && { model: `hf:${resolve(folder)}` }),
     ...(typeof data === "string" && { data: resolveSource(data) }),
     ...(typeof weights === "string" && { weights: resolve(weights) }),
+    ...(typeof testData === "string" && { testData: resolve(testData) }),
   };
 }
 

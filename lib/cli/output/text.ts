@@ -45,9 +45,16 @@ export function duration(seconds: number): string {
 
 type Score = Pick<Evaluation, "loss" | "accuracy">;
 
-/** Describes an evaluation. For text, the loss is in nats per token, and the accuracy is that of the next token. */
-export function scoreInWords({ loss, accuracy = Number.NaN }: Score, unit: Task["unit"]): string {
-  if (unit === "images") return `accuracy ${percent(accuracy)}, loss ${short(loss)}`;
+/**
+ * Describes an evaluation. For text, the loss is in nats per token, and the accuracy is that of the next token. For a
+ * target of numbers, the error is in the target's unit.
+ */
+export function scoreInWords(
+  { loss, accuracy = Number.NaN }: Score,
+  { unit, regression }: Pick<Task, "unit" | "regression">,
+): string {
+  if (regression) return `RMSE ${short(rmse(loss, regression.std))}, loss ${short(loss)}`;
+  if (unit !== "tokens") return `accuracy ${percent(accuracy)}, loss ${short(loss)}`;
   const right = `the next token right in ${percent(accuracy)}`;
   return `loss ${short(loss)} nats per token, perplexity ${short(perplexity(loss))}, ${right}`;
 }
@@ -55,6 +62,11 @@ export function scoreInWords({ loss, accuracy = Number.NaN }: Score, unit: Task[
 /** Returns the perplexity, e to the mean loss in nats per token. */
 export function perplexity(loss: number): number {
   return Math.exp(loss);
+}
+
+/** Returns the root of a mean squared error in the unit of a target, from a loss in units of the target's variance. */
+export function rmse(loss: number, std: number): number {
+  return Math.sqrt(loss) * std;
 }
 
 /**
