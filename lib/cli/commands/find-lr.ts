@@ -20,7 +20,7 @@ import { Interrupts } from "../interrupts.js";
 import { CountProgress } from "../output/count-progress.js";
 import { print, printJson, tell } from "../output/terminal.js";
 import { flagOf, shellWord, short, some, thisProgram } from "../output/text.js";
-import { readData, setUp, startFromWeights } from "../run-setup.js";
+import { expectBatch, readData, setUp, startFromWeights } from "../run-setup.js";
 
 /** Settings of a run that a sweep does not have: it sets the rates itself, and neither saves nor evaluates. */
 const withoutSweep = [
@@ -89,11 +89,12 @@ async function findLr(flags: FindLrFlags): Promise<void> {
   const file = flags.config === undefined ? undefined : await readConfig(flags.config);
   // The schedule is replaced by the sweep.
   const values = { ...given.values, budget: steps, schedule: "constant" as const, maxLr: to, warmup: 0 };
-  const complete = () => completeConfig({ ...given, values }, file);
+  const complete = (trainItems?: number) => completeConfig({ ...given, values }, file, { trainItems });
   const interrupts = new Interrupts();
   try {
     const task = await readData(complete().settings, interrupts.signal);
-    const config = complete();
+    const config = complete(task.lengths.train);
+    expectBatch(config.settings.batch, task);
     interrupts.check("interrupted before the first step");
     const parts = await setUp(config, task);
     try {
