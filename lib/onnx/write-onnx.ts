@@ -18,6 +18,8 @@ export async function writeOnnx(
   input: TraceInput,
   metadata: Readonly<Record<string, string>>,
 ): Promise<void> {
+  // Before the forward passes, which take long for a large model.
+  expectBelowLimit([...model.stateDict().values()].reduce((sum, { size }) => sum + size * 4, 0));
   const first = trace(model, 2, input);
   const sizes = sizesIn(first, trace(model, 3, input));
   const paths = new Map([...model.stateDict()].map(([name, tensor]): [Tensor, string] => [tensor, name]));
@@ -25,9 +27,17 @@ export async function writeOnnx(
   for (const [tensor, values] of first.constants) data.set(tensor, await values);
   const graph = graphOf(first, new GraphBuilder(sizes, data, paths));
   const bytes = graph.constants.reduce((sum, constant) => sum + constant.data.byteLength, 0);
-  if (bytes > maxConstantBytes)
-    throw new StepsizeError("unsupported", `exportOnnx: expected at most 2 GiB of float32 weights, got ${bytes} bytes`);
+  expectBelowLimit(bytes);
   await writeAtomically(path, [encodeModel({ graph, producerVersion: version, metadata })]);
+}
+
+function expectBelowLimit(bytes: number): void {
+  if (bytes <= maxConstantBytes) return;
+  const size = (bytes / 1e9).toFixed(2);
+  throw new StepsizeError(
+    "unsupported",
+    `exportOnnx: expected at most ${(maxConstantBytes / 1e9).toFixed(2)} GB of float32 weights, the limit of an ONNX file, got ${size} GB; saveTorchWeights, or export --to safetensors, writes weights of any size`,
+  );
 }
 
 function graphOf({ input, output, operations }: Trace, graph: GraphBuilder): OnnxGraph {

@@ -225,6 +225,23 @@ describe("custom modules", () => {
     expect(existsSync("none.onnx")).toBe(false);
   });
 
+  test("weights of more than 2 GiB are refused before a forward pass", async () => {
+    // A model of this size would take seconds to make, so it only says that it has such a tensor.
+    class Large extends Custom {
+      override stateDict() {
+        const state = super.stateDict();
+        const [one] = state.values();
+        return state.set("large.weight", Object.create(one!, { size: { value: 2 ** 29 } }));
+      }
+    }
+    const model = new Large(6, () => {
+      throw new Error("a forward pass");
+    });
+    const words = ["expected at most 2.13 GB of float32 weights", "got 2.15 GB", "safetensors"];
+    await expectError(() => exportOnnx(model, "none.onnx", { shape: [6] }), "unsupported", ...words);
+    expect(existsSync("none.onnx")).toBe(false);
+  });
+
   test("an error of forward is passed on, and the model is unchanged", async () => {
     const mistake = new Error("a mistake");
     const model = new Custom(6, () => {

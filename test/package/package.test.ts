@@ -49,6 +49,7 @@ describe("the files", () => {
       /^dist\/cli\/main\.js$/,
       /^dist\/cli\/chunks\/[\w-]+\.js$/,
       /^dist\/(check\/child|data\/gather-worker)\.js$/,
+      /^dist\/watch\/(page\.js|uplot\.css)$/,
       /^dist\/vendor\/huggingface-tokenizers\.cjs$/,
       /^dist\/types\/.+\.d\.c?ts$/,
       /^native\/(?!cuda\/).+\.(cc|h|def|map)$/,
