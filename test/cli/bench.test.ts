@@ -54,7 +54,7 @@ describe("bench optimizer", () => {
     const shapes = join(at, "shapes.json");
     writeFileSync(shapes, "[[30, 20], [7]]");
     const [json, svg] = [join(at, "result.json"), join(at, "result.svg")];
-    const files = ["--shapes", shapes, "--json", json, "--svg", svg];
+    const files = ["--shapes", shapes, "--out", json, "--svg", svg];
     const args = ["bench", "optimizer", "--device", "cpu", "--sizes", "4x100", "--threads", "1,2", ...quick, ...files];
     const { code, stdout, stderr } = await run(args);
     expect(code, stderr).toBe(0);
@@ -98,7 +98,7 @@ describe("bench optimizer", () => {
   test.skipIf(!findAddon("cuda-emulated").addon)("runs on the emulated GPU, with a copy as a baseline", async () => {
     const json = join(folder(), "result.json");
     const args = ["--device", "cuda:emulated", "--sizes", "3x500", "--dtype", "bfloat16", "--rounds", "1"];
-    const { code, stdout, stderr } = await run(["bench", "optimizer", ...args, "--json", json]);
+    const { code, stdout, stderr } = await run(["bench", "optimizer", ...args, "--out", json]);
     expect(code, stderr).toBe(0);
     expect(stdout).toContain("of copy");
     expect(stderr).toContain("without torch: PyTorch does not support the emulated GPU");
@@ -109,7 +109,7 @@ describe("bench optimizer", () => {
 
   test("shows the results so far if it is interrupted", async () => {
     const json = join(folder(), "result.json");
-    const sizes = ["--sizes", "100,200,300,400,500,600,700,800", "--threads", "1", "--json", json];
+    const sizes = ["--sizes", "100,200,300,400,500,600,700,800", "--threads", "1", "--out", json];
     const interrupt = { signal: "SIGINT", says: "1 × 200" } as const;
     const bench = ["bench", "optimizer", "--device", "cpu", ...quick, ...sizes];
     const { code, stdout, stderr } = await run(bench, { interrupt });
@@ -154,8 +154,8 @@ describe("a usage error of bench exits with 2 and one message", () => {
     ],
     [
       "a missing folder",
-      ["optimizer", "--json", "/no/such/folder/x.json"],
-      "--json: expected a file in a writable folder",
+      ["optimizer", "--out", "/no/such/folder/x.json"],
+      "--out: expected a file in a writable folder",
     ],
   ])("%s", async (_, args, message) => {
     const { code, stdout, stderr } = await run(["bench", ...args]);
@@ -166,7 +166,7 @@ describe("a usage error of bench exits with 2 and one message", () => {
 
   test("a missing file of shapes is an error, and nothing is written", async () => {
     const json = join(folder(), "result.json");
-    const { code, stderr } = await run(["bench", "optimizer", "--shapes", "/no/such.json", "--json", json]);
+    const { code, stderr } = await run(["bench", "optimizer", "--shapes", "/no/such.json", "--out", json]);
     expect(code).toBe(1);
     expect(stderr).toContain("--shapes: /no/such.json: there is no such file");
     expect(existsSync(json)).toBe(false);

@@ -24,10 +24,10 @@ import { writeAtomically } from "../../files/atomic-file.js";
 import { type Device, openDevice } from "../../native/index.js";
 import { suggestion } from "../../nearest.js";
 import { defaultOptimizer } from "../../optim/by-name.js";
-import { addFlags, check, choiceField, type Fields, fromFlags, numberField } from "../config/fields.js";
+import { addFlags, addJson, check, choiceField, type Fields, fromFlags, numberField } from "../config/fields.js";
 import { UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
-import { print, tell } from "../output/terminal.js";
+import { print, printJson, tell } from "../output/terminal.js";
 import { flagOf, shellWord } from "../output/text.js";
 import { BenchProgress, bandwidthPoints, benchTable } from "./bench-output.js";
 
@@ -49,7 +49,8 @@ type BenchFlags = {
   readonly sizes?: string;
   readonly shapes?: string;
   readonly baseline?: string;
-  readonly json?: string;
+  readonly out?: string;
+  readonly json?: boolean;
   readonly svg?: string;
 };
 
@@ -77,8 +78,9 @@ export function defineBench(command: Command): void {
       `tensor shapes of a model: ${Object.keys(namedShapes).join(", ")}, or a .json file of shapes`,
     )
     .option("--baseline <name,…>", `baselines: ${baselineNames.join(", ")} (default: all available)`)
-    .option("--json <file>", "write all measurements to a JSON file")
-    .option("--svg <file>", "write a figure of bandwidth over the number of elements to an SVG file")
+    .option("--out <file>", "write all measurements to a JSON file")
+    .option("--svg <file>", "write a figure of bandwidth over the number of elements to an SVG file");
+  addJson(command)
     .addHelpText(
       "after",
       `
@@ -93,7 +95,8 @@ Examples:
   stepsize bench optimizer
   stepsize bench optimizer --threads 1,2 --sizes 1e6,1e7,1e8 --svg bandwidth.svg
   stepsize bench optimizer --shapes resnet50,olmo-36m --dtype bfloat16-master
-  stepsize bench optimizer --sizes 1000x1e4 --dtype bfloat16 --moments bfloat16 --json result.json`,
+  stepsize bench optimizer --sizes 1000x1e4 --dtype bfloat16 \\
+    --moments bfloat16 --out result.json`,
     )
     .action(bench);
 }
@@ -108,7 +111,7 @@ async function bench(name: string | undefined, flags: BenchFlags): Promise<void>
   const baselines = flags.baseline === undefined ? undefined : wordsOf("--baseline", flags.baseline, baselineNames);
   const threads = flags.threads?.split(",").map(threadsOf) ?? [undefined];
   const workloads = await workloadsOf(flags);
-  await expectFolders({ "--json": flags.json, "--svg": flags.svg });
+  await expectFolders({ "--out": flags.out, "--svg": flags.svg });
 
   const wantsTorch = baselines === undefined || baselines.includes("torch");
   const foundTorch = wantsTorch ? findTorch() : { problem: "not asked for" };
@@ -134,11 +137,14 @@ async function bench(name: string | undefined, flags: BenchFlags): Promise<void>
   if (rows.length > 0) {
     const torch = "problem" in foundTorch ? null : foundTorch.version;
     const about = { command: commandLine(), ...machineFacts(), device: facts, torch, notes: progress.notes, rows };
+    const measured = JSON.stringify(about, sixDigits, 2);
     try {
       // Files are written before the table is printed, because a closed standard output ends the command.
-      await write(flags, rows, optimizer, `${JSON.stringify(about, sixDigits, 2)}\n`);
+      await write(flags, rows, optimizer, `${measured}\n`);
     } finally {
-      print(`${optimizer} on ${facts["name"]}${hardwareOf(facts)}\n${benchTable(rows)}`);
+      const table = `${optimizer} on ${facts["name"]}${hardwareOf(facts)}\n${benchTable(rows)}`;
+      (flags.json ? tell : print)(table);
+      if (flags.json) printJson(JSON.parse(measured));
     }
   }
   interrupts.check(
@@ -184,13 +190,13 @@ async function* measureAll(plan: Plan, interrupts: Interrupts, progress: BenchPr
   }
 }
 
-async function write({ json, svg }: BenchFlags, rows: readonly Row[], optimizer: string, about: string): Promise<void> {
-  if (json !== undefined) await writeAtomically(resolve(json), [Buffer.from(about)]);
+async function write({ out, svg }: BenchFlags, rows: readonly Row[], optimizer: string, about: string): Promise<void> {
+  if (out !== undefined) await writeAtomically(resolve(out), [Buffer.from(about)]);
   if (svg !== undefined) {
     const { bandwidthFigure } = await import("../../report/bandwidth-figure.js");
     await writeAtomically(resolve(svg), [Buffer.from(`${bandwidthFigure(bandwidthPoints(rows), optimizer)}\n`)]);
   }
-  for (const file of [json, svg]) if (file !== undefined) tell(`wrote ${file}`);
+  for (const file of [out, svg]) if (file !== undefined) tell(`wrote ${file}`);
 }
 
 /**

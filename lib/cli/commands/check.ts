@@ -16,11 +16,19 @@ import { writeAtomically } from "../../files/atomic-file.js";
 import { listDevices } from "../../native/index.js";
 import { suggestion } from "../../nearest.js";
 import { messageOf } from "../../realms.js";
-import { addFlags, check as checkFields, type Fields, fromFlags, help, numberField } from "../config/fields.js";
+import {
+  addFlags,
+  addJson,
+  check as checkFields,
+  type Fields,
+  fromFlags,
+  help,
+  numberField,
+} from "../config/fields.js";
 import { UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
-import { print, tell } from "../output/terminal.js";
-import { count, flagOf, shellWord, some } from "../output/text.js";
+import { print, printJson, tell } from "../output/terminal.js";
+import { count, flagOf, shellWord, some, wrap } from "../output/text.js";
 import { checkBenchTables } from "./check-bench-output.js";
 import { CheckProgress, checkSummary } from "./check-output.js";
 
@@ -72,16 +80,18 @@ export function defineCheck(command: Command): void {
     )
     .addOption(
       new Option("--report <file>", "file of the report (default: stepsize-check-<device>-<date>.json in this folder)"),
-    )
+    );
+  addJson(command)
     .addHelpText(
       "after",
       `
 Stages:
-${stages.map(({ name, title }) => `  ${name.padEnd(10)} ${title}`).join("\n")}
+${stages.map(({ name, title }) => `  ${wrap(`${name.padEnd(10)}  ${title}`, { width: 78, indent: 14 })}`).join("\n")}
 
-Every group of cases runs in a process of its own, so that one that crashes or hangs does not end the check. On a GPU a
-failed case is run again with CUDA_LAUNCH_BLOCKING=1, and under compute-sanitizer if that is on the PATH.
-Exit code 0 if every case passed, 1 otherwise. docs/on-a-gpu.md describes the report.
+Every group of cases runs in a process of its own, so that one that crashes or
+hangs does not end the check. On a GPU a failed case is run again with
+CUDA_LAUNCH_BLOCKING=1, and under compute-sanitizer if that is on the PATH. Exit
+code 0 if every case passed, 1 otherwise. docs/on-a-gpu.md describes the report.
 
 Examples:
   stepsize check --device cuda:0
@@ -97,6 +107,7 @@ type CheckFlags = {
   readonly report?: string;
   readonly bench?: true;
   readonly bundle?: string;
+  readonly json?: boolean;
 };
 
 async function check(flags: CheckFlags): Promise<void> {
@@ -138,8 +149,10 @@ async function check(flags: CheckFlags): Promise<void> {
     progress.close();
     interrupts.close();
   }
-  if (report.bench) print(`${checkBenchTables(report.bench)}\n`);
-  print(`${checkSummary(report)}\n\nreport: ${flags.report ?? defaultName(device)}`);
+  const write = flags.json ? tell : print;
+  if (report.bench) write(`${checkBenchTables(report.bench)}\n`);
+  write(`${checkSummary(report)}\n\nreport: ${flags.report ?? defaultName(device)}`);
+  if (flags.json) printJson(report);
   interrupts.check("interrupted; the report has the results so far");
   if (!report.passed) throw new StepsizeError("device-failed", notPassed(report));
 }

@@ -4,7 +4,7 @@ import { defaultOptimizer, optimizerNames } from "../../optim/by-name.js";
 import { names as scheduleNames } from "../../schedule/index.js";
 import { defaultSchedules } from "../../study/index.js";
 import { sourcesInWords } from "../../tasks/index.js";
-import { type FieldHelp, type Fields, help } from "../config/fields.js";
+import { type FieldHelp, type Fields, type Groups, help } from "../config/fields.js";
 
 /** Makes a field for a flag. The study checks the value, so that a file and a flag get the same error message. */
 function flag(kind: FieldHelp["kind"], placeholder: string, description: string, fallback?: string): z.ZodType {
@@ -48,4 +48,34 @@ export const compareFields: Fields = {
   conditionNumbers: flag("numbers", "<x,…>", "condition numbers of the quadratics", "10,100,1000"),
   stabilityLimits: flag("numbers", "<x,…>", "highest rates on quadratics, in units of 1/λ_u", "2,10,100"),
   floors: flag("numbers", "<x,…>", "lowest rates on quadratics, in units of 1/λ_u", "0,1"),
+};
+
+/** Headings of the fields in the help. */
+export const compareGroups: Groups = {
+  "Study:": ["kind", "title", "notes"],
+  "Trainings:": [
+    "models",
+    "data",
+    "validation",
+    "evaluationItems",
+    "evaluations",
+    "batch",
+    "accumulate",
+    "augment",
+    "steps",
+    "budgets",
+    "warmup",
+  ],
+  "Schedules and tuning:": [
+    "schedules",
+    "optimizers",
+    "peakLearningRates",
+    "uba",
+    "measure",
+    "margin",
+    "extensions",
+    "tuningSeeds",
+    "finalSeeds",
+  ],
+  "Quadratics:": ["conditionNumbers", "stabilityLimits", "floors"],
 };

@@ -16,7 +16,7 @@ import {
   writeQuadraticsReport,
   writeTrainingReport,
 } from "../../study/index.js";
-import { addFlags, check, choiceField, type Fields, fromFlags, numberField } from "../config/fields.js";
+import { addFlags, addJson, check, choiceField, type Fields, fromFlags, numberField } from "../config/fields.js";
 import { deviceField, threadsField } from "../config/shared-fields.js";
 import { Interrupted, UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
@@ -24,7 +24,7 @@ import { print, printJson, tell } from "../output/terminal.js";
 import { flagOf, shellWord, thisProgram } from "../output/text.js";
 import { makeNumberedFolder } from "../run-folder.js";
 import { requestedStudy, type StudyRequest } from "./compare-config.js";
-import { compareFields } from "./compare-fields.js";
+import { compareFields, compareGroups } from "./compare-fields.js";
 import { CompareProgress } from "./compare-progress.js";
 
 /** Options of this call, which are not settings of the study. */
@@ -46,28 +46,32 @@ type CompareFlags = {
 /** Adds the options and the action of `compare`. */
 export function defineCompare(command: Command): void {
   command
+    .optionsGroup("Study:")
     .option("--config <file>", "JSON file of the study's settings; options on the command line override it")
     .option(
       "--study <dir>",
       "the study's folder (default: the folder of --config, or the next free number under studies)",
     );
-  addFlags(command, callFields);
-  addFlags(command, compareFields);
-  command
-    .option("--json", "print the results as one JSON object on the last line of standard output")
+  addFlags(command, callFields, { "Study:": ["only", "maxMinutes"], "Device and output:": ["device", "threads"] });
+  addFlags(command, compareFields, compareGroups);
+  addJson(command.optionsGroup("Device and output:"))
     .addHelpText(
       "after",
       `
-Every schedule is tuned with the same number of trials on a validation split. The chosen settings are then run again with
-fresh seeds, and each of these final runs is evaluated once on the test split.
+Every schedule is tuned with the same number of trials on a validation split.
+The chosen settings are then run again with fresh seeds, and each of these final
+runs is evaluated once on the test split.
 
-A study can be stopped at any time. Finished runs are never repeated. The same command continues the study if --study or
---config names its folder. Without these options, every call begins a new study. Without any options, this is a small
-study of an mlp on MNIST.
+A study can be stopped at any time. Finished runs are never repeated. The same
+command continues the study if --study or --config names its folder. Without
+these options, every call begins a new study. Without any options, this is a
+small study of an mlp on MNIST.
 
 Examples:
-  stepsize compare --config docs/studies/quadratics/study.json --study studies/quadratics
-  stepsize compare --models resnet8 --data cifar10:path/to/folder --optimizers sgd,adamw --steps 400 --budgets 0.5,1
+  stepsize compare --config docs/studies/quadratics/study.json \\
+    --study studies/quadratics
+  stepsize compare --models resnet8 --data cifar10:path/to/folder \\
+    --optimizers sgd,adamw --steps 400 --budgets 0.5,1
   stepsize compare --study studies/1 --max-minutes 60
   stepsize compare --study studies/1 --only report`,
     )

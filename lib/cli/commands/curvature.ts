@@ -6,6 +6,7 @@ import { writeAtomically } from "../../files/atomic-file.js";
 import * as models from "../../models/index.js";
 import {
   addFlags,
+  addJson,
   check,
   choiceField,
   type Fields,
@@ -66,20 +67,22 @@ type CurvatureFlags = { readonly figure?: string; readonly json?: boolean };
 /** Adds the options and the action of `curvature`. */
 export function defineCurvature(command: Command): void {
   addFlags(command, fields);
-  command
-    .option("--figure <file>", "draw the spectrum as an SVG file")
-    .option("--json", "print the result as one JSON object on the last line of standard output")
+  command.option("--figure <file>", "draw the spectrum as an SVG file");
+  addJson(command)
     .addHelpText(
       "after",
       `
-Computes the spectrum of the Hessian of the loss of one batch with the Lanczos method, starting from the gradient.
-"Mass" is the share of the squared gradient norm that lies along directions of a curvature. The suggested UBA parameters
-are a heuristic. docs/uba.md explains how to read the result.
+Computes the spectrum of the Hessian of the loss of one batch with the Lanczos
+method, starting from the gradient. "Mass" is the share of the squared gradient
+norm that lies along directions of a curvature. The suggested UBA parameters are
+a heuristic. docs/uba.md explains how to read the result.
 
 Examples:
   stepsize curvature runs/1
-  stepsize curvature runs/1/checkpoints/step-450.safetensors --adam --figure spectrum.svg
-  stepsize curvature --model resnet8 --data mnist --seed 1 --budget 600 --max-lr 0.1
+  stepsize curvature runs/1/checkpoints/step-450.safetensors --adam \\
+    --figure spectrum.svg
+  stepsize curvature --model resnet8 --data mnist --seed 1 --budget 600 \\
+    --max-lr 0.1
   stepsize curvature runs/1 --batch 2048 --steps 80 --json`,
     )
     .action(curvatureCommand);

@@ -7,7 +7,7 @@ import { zip } from "../../lookup.js";
 import { shown } from "../../quoting.js";
 import { loadImages, parseSource, resolveSource, sourcesInWords } from "../../tasks/index.js";
 import { argmax, crossEntropy, tensor } from "../../tensor/index.js";
-import { addFlags, choiceField, type Fields, fromFlags, numberField, withFallback } from "../config/fields.js";
+import { addFlags, addJson, choiceField, type Fields, fromFlags, numberField, withFallback } from "../config/fields.js";
 import { dataField, readFields } from "../config/shared-fields.js";
 import { Interrupted, UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
@@ -48,8 +48,7 @@ const fields = {
 /** Adds the options and the action of `evaluate`. */
 export function defineEvaluate(command: Command): void {
   addFlags(command, fields);
-  command
-    .option("--json", "print the result as one JSON object on the last line of standard output")
+  addJson(command)
     .addHelpText(
       "after",
       `
@@ -57,7 +56,8 @@ export function defineEvaluate(command: Command): void {
 Examples:
   stepsize evaluate runs/1
   stepsize evaluate runs/1/checkpoints/step-450.safetensors --split train
-  stepsize evaluate --checkpoint model.safetensors --data idx:path/to/folder --json
+  stepsize evaluate --checkpoint model.safetensors --data idx:path/to/folder \\
+    --json
   stepsize evaluate runs/2 --data tokens:path/to/tokens --split validation`,
     )
     .action(evaluateCommand);

@@ -5,7 +5,7 @@ import { inputsOf as inputsOfTable } from "../../data/table-encoder.js";
 import { StepsizeError } from "../../errors.js";
 import { exportOnnx, type OnnxOptions } from "../../onnx/index.js";
 import { writeTorchWeights } from "../../weights/torch-weights.js";
-import { addFlags, choiceField, type Fields, fromFlags, help, switchField } from "../config/fields.js";
+import { addFlags, addJson, choiceField, type Fields, fromFlags, help, switchField } from "../config/fields.js";
 import { UsageError } from "../failure.js";
 import { print, printJson, tell } from "../output/terminal.js";
 import { count, some } from "../output/text.js";
@@ -33,21 +33,24 @@ const fields = {
 /** Adds the options and the action of `export`. */
 export function defineExport(command: Command): void {
   addFlags(command, fields);
-  command
-    .option("--json", "print the result as one JSON object on the last line of standard output")
+  addJson(command)
     .addHelpText(
       "after",
       `
-A safetensors file has the weights without the optimizer's state, with PyTorch's names and order of axes. In Python,
-model.load_state_dict(safetensors.torch.load_file("model.safetensors")) loads it.
+A safetensors file has the weights without the optimizer's state, with PyTorch's
+names and order of axes. In Python,
+model.load_state_dict(safetensors.torch.load_file("model.safetensors")) loads
+it.
 
-An ONNX file has the whole model in float32, with operators of version 17, for any number of items. Its input is called
-input: images [batch, height, width, channels], or ids [batch, context] of type int32. Its output is called output.
+An ONNX file has the whole model in float32, with operators of version 17, for
+any number of items. Its input is called input: images [batch, height, width,
+channels], or ids [batch, context] of type int32. Its output is called output.
 
 Examples:
   stepsize export --checkpoint runs/1 --to safetensors
   stepsize export --checkpoint runs/1 --to onnx --with-preprocessing
-  stepsize export --checkpoint runs/1/checkpoints/step-450.safetensors --to safetensors --out weights.safetensors`,
+  stepsize export --checkpoint runs/1/checkpoints/step-450.safetensors \\
+    --to safetensors --out weights.safetensors`,
     )
     .action(exportCommand);
 }

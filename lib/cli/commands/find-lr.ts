@@ -5,7 +5,7 @@ import { writeAtomically } from "../../files/atomic-file.js";
 import { itemAt } from "../../lookup.js";
 import { makeOptimizer } from "../../tasks/index.js";
 import { findLearningRate, type LearningRateSweep } from "../../train/index.js";
-import { addFlags, check, type Fields, fromFlags, numberField } from "../config/fields.js";
+import { addFlags, addJson, check, type Fields, fromFlags, numberField } from "../config/fields.js";
 import { scheduleFields } from "../config/schedule-fields.js";
 import {
   checkFlags,
@@ -14,6 +14,7 @@ import {
   readConfig,
   type TrainSettings,
   trainFields,
+  trainGroups,
 } from "../config/train-config.js";
 import { UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
@@ -60,12 +61,13 @@ type FindLrFlags = { readonly config?: string; readonly figure?: string; readonl
 
 /** Adds the options and the action of `find-lr`. */
 export function defineFindLr(command: Command): void {
-  addFlags(command, sweepFields);
-  addFlags(command, runFields);
+  addFlags(command, sweepFields, { "Sweep:": Object.keys(sweepFields) });
+  addFlags(command, runFields, trainGroups);
   command
+    .optionsGroup("Input and output:")
     .option("--config <file>", "settings from a JSON file, such as a run's config.json; flags come before it")
-    .option("--figure <file>", "draw the curve as an SVG file")
-    .option("--json", "print the result as one JSON object on the last line of standard output")
+    .option("--figure <file>", "draw the curve as an SVG file");
+  addJson(command)
     .addHelpText(
       "after",
       `
@@ -76,7 +78,8 @@ weights are thrown away. docs/runs.md explains how to read the curve.
 
 Examples:
   stepsize find-lr --model mlp --data mnist
-  stepsize find-lr --model resnet20 --data cifar10:path/to/folder --augment --optimizer sgd --figure sweep.svg
+  stepsize find-lr --model resnet20 --data cifar10:path/to/folder --augment \\
+    --optimizer sgd --figure sweep.svg
   stepsize find-lr --config runs/1/config.json --from 1e-4 --to 1 --steps 200`,
     )
     .action(findLr);

@@ -3,9 +3,9 @@ import { z } from "zod";
 import { tokenizerOf } from "../../data/index.js";
 import { printableLines } from "../../quoting.js";
 import { continueText, generateDefaults as defaults } from "../../text/index.js";
-import { addFlags, type Fields, fromFlags, help, numberField } from "../config/fields.js";
+import { addFlags, addJson, type Fields, fromFlags, help, numberField } from "../config/fields.js";
 import { Interrupts } from "../interrupts.js";
-import { tell } from "../output/terminal.js";
+import { printJson, tell } from "../output/terminal.js";
 import { count, duration, some } from "../output/text.js";
 import { asTextModel, checkSaved, openSaved, pretrainedField, savedFields, withRun } from "../saved.js";
 
@@ -41,19 +41,21 @@ const fields = {
 /** Adds the options and the action of `generate`. */
 export function defineGenerate(command: Command): void {
   addFlags(command, fields);
-  command
+  addJson(command)
     .addHelpText(
       "after",
       `
-The command prints the prompt (faint on a terminal) and then each piece of text as it is generated. It stops when the
-model ends the document, or after --tokens tokens. The model sees only the last tokens, up to the context length that it
+The command prints the prompt (faint on a terminal) and then each piece of text
+as it is generated. It stops when the model ends the document, or after --tokens
+tokens. The model sees only the last tokens, up to the context length that it
 was trained with. Every token costs a forward pass over this context.
 
 Examples:
   stepsize generate runs/1 --prompt "My fellow citizens"
   stepsize generate runs/1 --tokens 50 --temperature 0
   stepsize generate runs/1 --seed 7 > text.txt
-  stepsize generate --model hf:path/to/OLMo-2-0425-1B --prompt "The capital of France is"`,
+  stepsize generate --model hf:path/to/OLMo-2-0425-1B \\
+    --prompt "The capital of France is"`,
     )
     .action(generate);
 }
@@ -76,15 +78,23 @@ async function generate(run: string | undefined, flags: Record<string, unknown>)
     const { ids, given } = continueText(model, tokenizer, { prompt, tokens, temperature, topK, seed, signal });
     if (given > model.context)
       tell(`the prompt has ${some(given - 1, "token")}; the model sees only the last ${model.context}`);
-    process.stdout.write(faint(onTerminal(prompt)));
+    const { json = false } = flags;
+    let text = "";
+    const write = (piece: string) => {
+      text += piece;
+      if (!json) process.stdout.write(onTerminal(piece));
+    };
+    if (!json) process.stdout.write(faint(onTerminal(prompt)));
     const decoder = tokenizer.decoder();
     const start = performance.now();
     let generated = 0;
     for await (const id of ids) {
-      process.stdout.write(onTerminal(decoder.add(id)));
+      write(decoder.add(id));
       generated += 1;
     }
-    process.stdout.write(`${onTerminal(decoder.end())}\n`);
+    write(decoder.end());
+    if (json) printJson({ checkpoint: saved.path, prompt, text, tokens: generated, seed });
+    else process.stdout.write("\n");
     interrupts.check(`interrupted after ${some(generated, "token")}`);
     const seconds = (performance.now() - start) / 1000;
     const end = generated < tokens ? ", the end of the document" : "";

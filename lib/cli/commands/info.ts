@@ -3,6 +3,7 @@ import { availableParallelism, cpus, totalmem } from "node:os";
 import type { Command } from "commander";
 import { type AddonReport, findAddon, listDevices } from "../../native/index.js";
 import { version } from "../../package-root.js";
+import { addJson } from "../config/fields.js";
 import { print, printJson } from "../output/terminal.js";
 import { count } from "../output/text.js";
 
@@ -12,10 +13,7 @@ const addons = ["cpu", "cuda"];
 
 /** Adds the options and the action of `info`. */
 export function defineInfo(command: Command): void {
-  command
-    .option("--json", "print the information as one JSON object")
-    .addHelpText("after", "\nExamples:\n  stepsize info\n  stepsize info --json")
-    .action(info);
+  addJson(command).addHelpText("after", "\nExamples:\n  stepsize info\n  stepsize info --json").action(info);
 }
 
 async function info({ json }: { json?: boolean }): Promise<void> {

@@ -7,7 +7,7 @@ import { StepsizeError } from "../../errors.js";
 import { itemAt, zip } from "../../lookup.js";
 import { shown } from "../../quoting.js";
 import { elementCount } from "../../shapes.js";
-import { addFlags, type Fields, fromFlags, numberField } from "../config/fields.js";
+import { addFlags, addJson, type Fields, fromFlags, numberField } from "../config/fields.js";
 import { UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
 import { CountProgress } from "../output/count-progress.js";
@@ -54,24 +54,27 @@ export function definePredict(command: Command): void {
   addFlags(command, fields);
   command
     .option("--index <list>", "indices of images of an IDX file: 3, 0-9 or 0,2,7-9")
-    .option("--output <file>", "file for a table with its predictions; an existing file is replaced")
-    .option("--json", "print the result as one JSON object on the last line of standard output")
+    .option("--output <file>", "file for a table with its predictions; an existing file is replaced");
+  addJson(command)
     .addHelpText(
       "after",
       `
-An image is a JPEG, PNG or WebP file or another one that the package sharp reads, which is resized for the model
-(npm install sharp). Without sharp, it is a PGM or PPM file, an IDX file with --index, or raw bytes in a file named .raw
-or .bin, of the size that the model was trained on. Raw bytes have the shape [height, width, channels], with rows from
-the top. A folder stands for all files in it. The first argument may be a run's folder, in place of --checkpoint.
+An image is a JPEG, PNG or WebP file or another one that the package sharp
+reads, which is resized for the model (npm install sharp). Without sharp, it is
+a PGM or PPM file, an IDX file with --index, or raw bytes in a file named .raw
+or .bin, of the size that the model was trained on. Raw bytes have the shape
+[height, width, channels], with rows from the top. A folder stands for all files
+in it. The first argument may be a run's folder, in place of --checkpoint.
 
-For a model of a table, the argument is a CSV file or a .parquet file. It is printed as CSV with the columns prediction
-and, for classes, probability.
+For a model of a table, the argument is a CSV file or a .parquet file. It is
+printed as CSV with the columns prediction and, for classes, probability.
 
 Examples:
   stepsize predict runs/1 photo.jpg
   stepsize predict runs/1 --top 1 --json path/to/photos
   stepsize predict --checkpoint runs/1 digit.pgm
-  stepsize predict --checkpoint runs/1 --index 0-9 path/to/t10k-images-idx3-ubyte
+  stepsize predict --checkpoint runs/1 \\
+    --index 0-9 path/to/t10k-images-idx3-ubyte
   stepsize predict runs/2 customers.csv --output with-predictions.csv`,
     )
     .action(predict);

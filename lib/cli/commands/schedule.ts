@@ -5,10 +5,10 @@ import { z } from "zod";
 import { writeAtomically } from "../../files/atomic-file.js";
 import { suggestion } from "../../nearest.js";
 import { catalog, names, type Schedule } from "../../schedule/index.js";
-import { addFlags, check, type Fields, fromFlags, numberField } from "../config/fields.js";
+import { addFlags, addJson, check, type Fields, fromFlags, numberField } from "../config/fields.js";
 import { highestRate, makeSchedule, optionsOf, scheduleFields } from "../config/schedule-fields.js";
 import { UsageError } from "../failure.js";
-import { print, tell } from "../output/terminal.js";
+import { print, printJson, tell } from "../output/terminal.js";
 import { flagOf, short, table } from "../output/text.js";
 
 const fields = {
@@ -21,6 +21,7 @@ const fields = {
 type ScheduleFlags = {
   readonly list?: boolean;
   readonly csv?: boolean;
+  readonly json?: boolean;
   readonly svg?: string;
 };
 
@@ -30,7 +31,8 @@ export function defineSchedule(command: Command): void {
   command
     .option("--list", "list all schedules with their options")
     .option("--csv", "print all rates as CSV, one row of step,learningRate per step")
-    .option("--svg <file>", "write the curve to an SVG file")
+    .option("--svg <file>", "write the curve to an SVG file");
+  addJson(command)
     .addHelpText(
       "after",
       `
@@ -50,8 +52,10 @@ Examples:
 }
 
 async function scheduleCommand(name: string | undefined, flags: ScheduleFlags): Promise<void> {
+  if (flags.csv && flags.json) throw new UsageError("--csv: expected either this flag or --json, got both");
   if (flags.list) {
-    print(listing());
+    if (flags.json) printJson({ schedules: catalog });
+    else print(listing());
     return;
   }
   if (name === undefined) throw new UsageError(`name: expected one of ${names.join(", ")}, got none`);
@@ -71,17 +75,31 @@ async function scheduleCommand(name: string | undefined, flags: ScheduleFlags): 
     tell(`wrote ${flags.svg}`);
   }
   if (flags.csv) await printRows(created);
+  else if (flags.json) await printRates(created);
   else if (flags.svg === undefined) print(await drawing(created));
 }
 
 async function printRows(schedule: Schedule): Promise<void> {
   process.stdout.write("step,learningRate\n");
-  // Rows are written in pieces and wait for the reader, because a budget may be large.
+  await printSteps(schedule, (rate, step) => `${step},${rate}\n`);
+}
+
+/** Prints the schedule as JSON, with the rates of all steps. */
+async function printRates(schedule: Schedule): Promise<void> {
+  const about = JSON.stringify({ name: schedule.name, options: schedule.options });
+  process.stdout.write(`${about.slice(0, -1)},"learningRates":[`);
+  await printSteps(schedule, (rate, step) => `${step === 0 ? "" : ","}${rate}`);
+  process.stdout.write("]}\n");
+}
+
+/** Prints a text for each step. */
+async function printSteps(schedule: Schedule, textOf: (rate: number, step: number) => string): Promise<void> {
+  // The texts are written in pieces and wait for the reader, because a budget may be large.
   const piece = 10_000;
   for (let start = 0; start < schedule.budget; start += piece) {
     const length = Math.min(piece, schedule.budget - start);
-    const rows = Array.from({ length }, (_, i) => `${start + i},${schedule(start + i)}\n`).join("");
-    if (!process.stdout.write(rows)) await once(process.stdout, "drain");
+    const texts = Array.from({ length }, (_, i) => textOf(schedule(start + i), start + i)).join("");
+    if (!process.stdout.write(texts)) await once(process.stdout, "drain");
   }
 }
 

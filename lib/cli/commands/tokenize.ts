@@ -10,7 +10,7 @@ import {
   tokenizerNames,
   tokenSplits,
 } from "../../data/index.js";
-import { addFlags, check, type Fields, fromFlags, help, numberField } from "../config/fields.js";
+import { addFlags, addJson, check, type Fields, fromFlags, help, numberField } from "../config/fields.js";
 import { huggingFaceFolder } from "../config/shared-fields.js";
 import { Interrupted, UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
@@ -54,19 +54,21 @@ const fields = {
 /** Adds the options and the action of `tokenize`. */
 export function defineTokenize(command: Command): void {
   addFlags(command, fields);
-  command
-    .option("--json", "print the result as one JSON object on the last line of standard output")
+  addJson(command)
     .addHelpText(
       "after",
       `
-A path is a text file or a folder. From a folder, the command takes all .txt and .md files, sorted, including those of
-subfolders. Each file is one document of UTF-8 text. gpt2, cl100k_base and o200k_base need the package gpt-tokenizer:
+A path is a text file or a folder. From a folder, the command takes all .txt and
+.md files, sorted, including those of subfolders. Each file is one document of
+UTF-8 text. gpt2, cl100k_base and o200k_base need the package gpt-tokenizer:
 npm install gpt-tokenizer
 
 Examples:
   stepsize tokenize path/to/texts --out tokens
-  stepsize tokenize path/to/texts --out tokens-gpt2 --tokenizer gpt2 --validation 0.1
-  stepsize tokenize path/to/texts --out tokens-olmo --tokenizer hf:path/to/OLMo-2-0425-1B
+  stepsize tokenize path/to/texts --out tokens-gpt2 --tokenizer gpt2 \\
+    --validation 0.1
+  stepsize tokenize path/to/texts --out tokens-olmo \\
+    --tokenizer hf:path/to/OLMo-2-0425-1B
   stepsize train --data tokens:tokens --batch 16`,
     )
     .action(tokenizeCommand);

@@ -3,7 +3,7 @@ import { describe, isNotFound, StepsizeError } from "../../errors.js";
 import { JsonLinesFile } from "../../files/json-lines-file.js";
 import { optionalNumberIn } from "../../schedule/option.js";
 import { type Allowed, allowedNames } from "../../train/index.js";
-import { addFlags, fromFlags } from "../config/fields.js";
+import { addFlags, addJson, fromFlags, splitByHeading } from "../config/fields.js";
 import { highestRate } from "../config/schedule-fields.js";
 import {
   checkFlags,
@@ -14,6 +14,7 @@ import {
   resumedConfig,
   type TrainConfig,
   trainFields,
+  trainGroups,
 } from "../config/train-config.js";
 import { Interrupted, UsageError } from "../failure.js";
 import { Interrupts } from "../interrupts.js";
@@ -36,16 +37,21 @@ type TrainFlags = {
 
 /** Adds the options and the action of `train`. */
 export function defineTrain(command: Command): void {
-  addFlags(command, trainFields);
+  // The headings of a help are in the order in which their options are added.
+  const { common, special } = splitByHeading(trainFields);
+  addFlags(command, common, trainGroups);
   command
+    .optionsGroup("Run:")
     .option("--config <file>", "settings from a JSON file, such as a run's config.json; flags come before it")
     .option("--run <dir>", "folder for the run (default: the next free number under runs)")
     .option("--resume <dir>", "continue the run in this folder from its newest checkpoint")
     .option(
       "--allow <what,…>",
       "with --resume: what may be another than before: schedule (the learning rates and the budget), data",
-    )
-    .option("--json", "print the result as one JSON object on the last line of standard output")
+    );
+  addJson(command);
+  addFlags(command, special);
+  command
     .addHelpText(
       "after",
       `
@@ -53,10 +59,14 @@ All schedules with their options: stepsize schedule --list
 
 Examples:
   stepsize train
-  stepsize train --model resnet20 --data cifar10:path/to/folder --budget 8000 --augment --schedule uba --phi 5
-  stepsize train --model mlp --optimizer sgd --max-lr 0.05 --epochs 3 --evaluate-every 200
-  stepsize train --model resnet20 --weights cifar100.safetensors --classifier skip --data cifar10:path/to/folder
-  stepsize train --model hf:path/to/OLMo-2-0425-1B --data tokens:tokens-olmo --max-lr 0.00002 --precision bf16
+  stepsize train --model resnet20 --data cifar10:path/to/folder --budget 8000 \\
+    --augment --schedule uba --phi 5
+  stepsize train --model mlp --optimizer sgd --max-lr 0.05 --epochs 3 \\
+    --evaluate-every 200
+  stepsize train --model resnet20 --weights cifar100.safetensors \\
+    --classifier skip --data cifar10:path/to/folder
+  stepsize train --model hf:path/to/OLMo-2-0425-1B --data tokens:tokens-olmo \\
+    --max-lr 0.00002 --precision bf16
   stepsize train --config runs/1/config.json --seed 1
   stepsize train --resume runs/1
   stepsize train --resume runs/1 --data cifar10:where/they/are/now

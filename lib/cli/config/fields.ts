@@ -50,9 +50,12 @@ export function choiceField<const T extends string>(
   more: { readonly placeholder?: string; readonly fallback?: string } = {},
 ): z.ZodType<T> {
   const expected = `one of ${choices.join(", ")}`;
-  const placeholder = choices.length > 4 ? "<name>" : `<${choices.join("|")}>`;
+  // Choices that are too long to stand before the description are listed in it.
+  const isShort = choices.join("|").length <= 20;
+  const placeholder = isShort ? `<${choices.join("|")}>` : "<name>";
+  const listed = isShort ? description : `${description}: ${choices.join(", ")}`;
   const schema: z.ZodType<T> = z.literal(choices);
-  return schema.register(help, { kind: "text", placeholder, expected, description, choices, ...more });
+  return schema.register(help, { kind: "text", placeholder, expected, description: listed, choices, ...more });
 }
 
 /** Makes a field that is on or off. */
@@ -76,18 +79,46 @@ function helpOfSchema(schema: z.ZodType): FieldHelp {
   return registered;
 }
 
-/** Adds one flag per field to a command. */
-export function addFlags(command: Command, fields: Fields): void {
+/** The fields under each heading of a command's help. */
+export type Groups = Readonly<Record<string, readonly string[]>>;
+
+/**
+ * Adds one flag per field to a command.
+ *
+ * @param groups headings for fields whose help has none. Fields in no group are under `Options:`.
+ */
+export function addFlags(command: Command, fields: Fields, groups: Groups = {}): void {
+  const headings = new Map(Object.entries(groups).flatMap(([heading, names]) => names.map((name) => [name, heading])));
   for (const name of Object.keys(fields)) {
-    const { placeholder, description, fallback, kind, choices, group, aliases = [] } = helpOf(fields, name);
-    const listed = choices && choices.length > 4 ? `${description}: ${choices.join(", ")}` : description;
-    const text = fallback === undefined ? listed : `${listed} (default: ${fallback})`;
-    const option = new Option(kind === "switch" ? flagOf(name) : `${flagOf(name)} ${placeholder}`, text);
-    command.addOption(group === undefined ? option : option.helpGroup(group));
-    for (const alias of aliases) command.addOption(new Option(`${flagOf(alias)} ${placeholder}`).hideHelp());
+    const { placeholder, description, fallback, kind, aliases = [], ...words } = helpOf(fields, name);
+    const group = words.group ?? headings.get(name);
+    const text = fallback === undefined ? description : `${description} (default: ${fallback})`;
+    const hidden = aliases.map((alias) => `${flagOf(alias)} ${placeholder}`);
     // The negation can turn off a switch that a file turns on.
-    if (kind === "switch") command.addOption(new Option(`--no-${flagOf(name).slice(2)}`).hideHelp());
+    if (kind === "switch") hidden.push(`--no-${flagOf(name).slice(2)}`);
+    const options = [
+      new Option(kind === "switch" ? flagOf(name) : `${flagOf(name)} ${placeholder}`, text),
+      ...hidden.map((flags) => new Option(flags).hideHelp()),
+    ];
+    for (const option of options) command.addOption(group === undefined ? option : option.helpGroup(group));
   }
+}
+
+/** Returns the fields whose help has a heading of its own, and the others. */
+export function splitByHeading(fields: Fields): { readonly common: Fields; readonly special: Fields } {
+  const entries = Object.entries(fields);
+  const isSpecial = ([name]: [string, unknown]) => helpOf(fields, name).group !== undefined;
+  return {
+    common: Object.fromEntries(entries.filter((entry) => !isSpecial(entry))),
+    special: Object.fromEntries(entries.filter(isSpecial)),
+  };
+}
+
+/** Adds `--json`, which means the same for every command, and puts `--help` under the same heading. */
+export function addJson(command: Command): Command {
+  return command
+    .option("--json", "print one JSON document and nothing else; text for people goes to standard error")
+    .helpOption("-h, --help", "display help for command");
 }
 
 /**

@@ -77,9 +77,10 @@ function fieldOf({ name, kind, description, choices }: OptionDescription): z.Zod
   const defaults = new Set(schedules.map(({ options }) => options.find((option) => option.name === name)?.default));
   const [fallback] = defaults;
   const isCommon = schedules.length > 4;
+  const listed = choices ? `${description}: ${choices.join(", ")}` : description;
   const words: Pick<FieldHelp, "description" | "fallback" | "choices" | "group" | "aliases"> = {
     group: isCommon ? undefined : "Options of single schedules:",
-    description: isCommon ? description : `${description} [${schedules.map((schedule) => schedule.name).join(", ")}]`,
+    description: isCommon ? listed : `${listed} [${schedules.map((schedule) => schedule.name).join(", ")}]`,
     // The default is shown if it is the same for all schedules. Otherwise `stepsize schedule --list` shows each.
     fallback: defaults.size === 1 ? fallback : undefined,
     choices,

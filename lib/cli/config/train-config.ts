@@ -21,7 +21,7 @@ import {
 import type { Allowed } from "../../train/index.js";
 import { UsageError } from "../failure.js";
 import { flagOf } from "../output/text.js";
-import { check, choiceField, type Fields, help, numberField, switchField } from "./fields.js";
+import { check, choiceField, type Fields, type Groups, help, numberField, switchField } from "./fields.js";
 import { maxLrInWords, optimizerFields, withMomentum } from "./optimizer-fields.js";
 import { makeSchedule, optionsOf, scheduleFields, scheduleFieldsWith, scheduleName } from "./schedule-fields.js";
 import { readSettings } from "./settings-file.js";
@@ -144,6 +144,17 @@ export const trainFields = {
     fallback: "all",
   }),
 } satisfies Fields;
+
+/** Headings of the fields in a command's help. Options of single schedules have their own. */
+export const trainGroups: Groups = {
+  "Model:": ["model", "weights", "classifier", "precision"],
+  "Data:": ["data", ...Object.keys(readFields), "validation", "augment"],
+  "Length and batches:": ["budget", "epochs", "batch", "accumulate", "seed"],
+  "Optimizer:": ["optimizer", "weightDecay", "momentum", "clipNorm", "nonFinite"],
+  "Learning rate:": ["schedule", "maxLr", "minLr", "warmup", "hold", "convention"],
+  "Evaluations and checkpoints:": ["evaluateEvery", "evaluationItems", "patience", "keep", "checkpointEvery"],
+  "Device:": ["device", "threads", "capture"],
+};
 
 /** Settings that a resumed run may change, because they do not change its steps. */
 const changeable = [

@@ -88,6 +88,21 @@ export function table(cells: readonly (readonly string[])[], right: readonly num
     .join("\n");
 }
 
+/** Breaks text into lines of at most `width` characters, at spaces. Lines after the first are indented by `indent`. */
+export function wrap(text: string, { width = 80, indent = 0 }: { width?: number; indent?: number } = {}): string {
+  let line = "";
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    if (line.length + 1 + word.length > width && line.trim() !== "") {
+      lines.push(line);
+      line = " ".repeat(indent) + word;
+    } else {
+      line = lines.length + line.length === 0 ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line].join("\n");
+}
+
 /** Quotes a word for a shell if necessary. */
 export function shellWord(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
