@@ -6,7 +6,8 @@
 
 export { type BandwidthPoint, bandwidthFigure } from "./bandwidth-figure.js";
 export { downsample, type Point } from "./downsample.js";
-export { lossFigure, type RecordedEvaluation, type RecordedStep } from "./loss-figure.js";
+export { endOf, headingOf, labelOf } from "./labels.js";
+export { gradientNormFigure, lossFigure, type RecordedEvaluation, type RecordedStep } from "./loss-figure.js";
 export { htmlPage, type Row, type Section } from "./page.js";
 export { type RunReport, runReport } from "./run-report.js";
 export { curve, familyFigure, scheduleFigure } from "./schedule-figure.js";

@@ -16,10 +16,8 @@ const labels: Readonly<Record<string, string>> = {
   budget: "budget of steps",
   batch: "items per batch",
   accumulate: "batches per step",
-  schedule: "schedule",
   maxLr: "highest learning rate",
   minLr: "lowest learning rate",
-  lr: "learning rate",
   phi: "φ",
   warmup: "warm-up steps",
   warmupFrom: "rate at the start of the warm-up",
@@ -34,17 +32,16 @@ const labels: Readonly<Record<string, string>> = {
   // results
   steps: "steps made",
   finalLoss: "loss of the last step",
-  seconds: "training time in seconds",
+  seconds: "training time",
   run: "folder",
+  host: "machine",
+  dataWait: "time waiting for data",
   best: "best checkpoints",
   skipped: "skipped steps",
   code: "kind of error",
   version: "version of stepsize",
   commandLine: "command line",
-  dataWait: "seconds waiting for data",
   peakMemory: "highest memory of the device",
-  cpu: "CPU",
-  node: "version of Node.js",
   // fields of records
   loss: "training loss",
   learningRate: "learning rate",
@@ -65,4 +62,19 @@ export function labelOf(name: string): string {
 export function headingOf(name: string): string {
   const label = labelOf(name);
   return label === "φ" ? label : `${label.slice(0, 1).toUpperCase()}${label.slice(1)}`;
+}
+
+/** How a run ended. */
+export type RunEnd = "finished" | "interrupted" | "diverged" | "failed";
+
+/**
+ * Returns how a run ended, from its `result.json`.
+ *
+ * @param status `completed`, `interrupted` or `failed`
+ * @param code code of the error of a failed run; `non-finite` if a loss or a gradient was not finite
+ */
+export function endOf(status: unknown, code: unknown): RunEnd {
+  if (status === "completed") return "finished";
+  if (status === "interrupted") return "interrupted";
+  return code === "non-finite" ? "diverged" : "failed";
 }

@@ -11,6 +11,8 @@ export type Section =
 /** Makes a self-contained HTML page, without scripts, fonts or images from other files. */
 export function htmlPage(page: {
   readonly title: string;
+  /** A word beside the title, such as the state of a run. It is set off by a color if it is bad. */
+  readonly badge?: { readonly text: string; readonly isBad: boolean } | undefined;
   readonly lead: string;
   /** The most important numbers, shown as tiles. */
   readonly figures: readonly Row[];
@@ -19,6 +21,10 @@ export function htmlPage(page: {
   const tiles = page.figures
     .map(([name, value]) => `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value ?? "")}</dd></div>`)
     .join("");
+  const badge =
+    page.badge === undefined
+      ? ""
+      : ` <span class="badge${page.badge.isBad ? " bad" : ""}">${escapeHtml(page.badge.text)}</span>`;
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -30,7 +36,7 @@ export function htmlPage(page: {
 </head>
 <body>
 <main>
-<h1>${escapeHtml(page.title)}</h1>
+<h1>${escapeHtml(page.title)}${badge}</h1>
 <p>${escapeHtml(page.lead)}</p>
 <dl>${tiles}</dl>
 ${page.sections.map(sectionHtml).join("\n")}
@@ -63,15 +69,17 @@ const rules = `
 body{margin:0;background:var(--surface);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 main{max-width:760px;margin:0 auto;padding:32px 20px 64px}
 h1{font-size:26px;margin:0 0 4px}
+.badge{font-size:13px;font-weight:600;vertical-align:4px;padding:2px 9px;margin-left:6px;border:1px solid var(--line);border-radius:9px;color:var(--muted);white-space:nowrap}
+.badge.bad{color:var(--bad);border-color:currentColor}
 h2{font-size:17px;margin:36px 0 8px}
 p,figcaption,dt,thead th{color:var(--muted)}
 p{margin:0 0 20px}
 dl{display:flex;flex-wrap:wrap;gap:12px 40px;margin:0}
 dt{font-size:13px}
 dd{margin:0;font-size:22px;font-weight:600;font-variant-numeric:tabular-nums}
-figure{margin:0}
+figure{margin:0;overflow-x:auto}
 figcaption{font-size:13px;margin-top:6px}
-svg{display:block;width:100%;height:auto}
+svg{display:block;width:100%;min-width:560px;height:auto}
 svg text{white-space:pre}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:left;font-weight:400;padding:5px 12px 5px 0;border-bottom:1px solid var(--line);vertical-align:top}

@@ -1,5 +1,5 @@
 import type { Schedule } from "../schedule/index.js";
-import { lossFigure, type RecordedEvaluation, type RecordedStep } from "./loss-figure.js";
+import { gradientNormFigure, lossFigure, type RecordedEvaluation, type RecordedStep } from "./loss-figure.js";
 import { htmlPage, type Row, type Section } from "./page.js";
 import { scheduleFigure } from "./schedule-figure.js";
 import { smoothingSpan } from "./smooth.js";
@@ -7,6 +7,8 @@ import { smoothingSpan } from "./smooth.js";
 /** The contents of the report of a run. */
 export interface RunReport {
   readonly title: string;
+  /** How the run stands; set off by a color if it is bad. */
+  readonly badge?: { readonly text: string; readonly isBad: boolean } | undefined;
   /** The introduction: what was trained, and how the run ended. */
   readonly lead: string;
   readonly figures: readonly Row[];
@@ -32,6 +34,15 @@ export function runReport(run: RunReport): string {
         records.length < schedule.budget ? `. The solid part is the ${count(records.length)} finished steps` : ""
       }.`,
     },
+    ...(records.some(({ gradientNorm = 0 }) => gradientNorm > 0 && Number.isFinite(gradientNorm))
+      ? [
+          {
+            heading: "Gradient norm",
+            figure: gradientNormFigure(records),
+            caption: `The global 2-norm of the gradient before clipping, and its mean over ${span} steps.`,
+          },
+        ]
+      : []),
     { heading: "Results", rows: run.results },
     { heading: "Settings", rows: run.settings },
   ];
@@ -58,7 +69,7 @@ export function runReport(run: RunReport): string {
       columns: ["from step", "setting", "before", "after"],
       rows: changes,
     });
-  return htmlPage({ title: run.title, lead: run.lead, figures: run.figures, sections });
+  return htmlPage({ title: run.title, badge: run.badge, lead: run.lead, figures: run.figures, sections });
 }
 
 function count(value: number): string {

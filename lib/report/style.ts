@@ -10,6 +10,8 @@ const light = {
   loss: "#2a78d6",
   rate: "#b45309",
   mark: "#1a7f5a",
+  bad: "#c2255c",
+  warn: "#9a5b00",
   series: ["#2a78d6", "#d9600f", "#0b6b4f", "#6f2dbd", "#d65a9e", "#3399c4", "#5e5a00", "#202830"],
   ramp: ["#8fbcf0", "#63a1e8", "#3b86dc", "#2269bd", "#195099", "#123a73", "#0b264e"],
 };
@@ -22,6 +24,8 @@ const dark: typeof light = {
   loss: "#6cb0ff",
   rate: "#f0a45d",
   mark: "#4cc798",
+  bad: "#ff8fab",
+  warn: "#f0b45d",
   series: ["#6cb0ff", "#f0883e", "#2fa37c", "#9a6bff", "#f79ac8", "#9ee3ee", "#e3d34f", "#8b6f5c"],
   ramp: ["#2d5f9e", "#3b78c2", "#5091dd", "#6fa9ec", "#94c1f5", "#b9d7fa", "#dfedfe"],
 };

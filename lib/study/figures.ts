@@ -44,10 +44,11 @@ export function differenceFigures({ heading, cells }: Group, study: TrainingStud
       {
         name: `difference-${steps}`,
         heading: title,
-        caption:
-          `Each schedule minus UBA with the same seed: mean and ${(100 * confidence).toFixed(2)}\u00a0% interval, which gives 95\u00a0% ` +
-          `for all of them together. Values to the ${better} of 0 are better than UBA. The verdicts in the table are those of Holm's ` +
-          `test, which may distinguish a schedule even if its interval just contains 0.${band}`,
+        caption: points.every(({ low }) => low === undefined)
+          ? `Each schedule minus UBA with the same seed: the mean, without an interval. Values to the ${better} of 0 are better than UBA.`
+          : `Each schedule minus UBA with the same seed: mean and ${(100 * confidence).toFixed(2)}\u00a0% interval, which gives 95\u00a0% ` +
+            `for all of them together. Values to the ${better} of 0 are better than UBA. The verdicts in the table are those of Holm's ` +
+            `test, which may distinguish a schedule even if its interval just contains 0.${band}`,
         draw: (standalone) =>
           differenceFigure(points, { title, label: `difference to UBA in test ${unit}`, margin, standalone }),
       },

@@ -113,6 +113,10 @@ function trainingWords(results: TrainingResults): Words {
   const finished = cells.filter((cell) => cell.complete).length;
   const state = complete ? "" : `The study is not finished: ${finished} of ${cells.length} comparisons are complete. `;
   const enough = finalSeeds.length >= 3;
+  const hasIntervals = cells.some(({ schedules }) =>
+    schedules.some(({ versusUba }) => versusUba?.difference?.low !== undefined),
+  );
+  const few = `${finalSeeds.length} final seed${finalSeeds.length === 1 ? " does" : "s do"} not show the spread between seeds`;
   return {
     title: study.title,
     lead: [
@@ -121,7 +125,7 @@ function trainingWords(results: TrainingResults): Words {
         `validation split. They were then run with ${finalSeeds.length} seed${finalSeeds.length === 1 ? "" : "s"} that no trial had, and ` +
         "each of these runs was evaluated once on the test split, after its last step. Values are means ± standard deviations " +
         "over the seeds. The ranks in parentheses are descriptive only.",
-      enough
+      hasIntervals
         ? "Differences are paired by seed. Their Student-t intervals hold with 95\u00a0% for all of a budget together (Bonferroni). " +
           '"Better" and "worse" are verdicts of paired t-tests: the p-value, adjusted for all comparisons of a budget (Holm), is ' +
           "at most 0.05. This test is sharper than the intervals, so an interval beside a verdict may just contain 0. " +
@@ -129,7 +133,7 @@ function trainingWords(results: TrainingResults): Words {
           (margin === undefined
             ? "No margin was declared, so there are no ties."
             : `The interval of a "tie" lies within ±${measure === "accuracy" ? `${100 * margin}\u00a0%` : margin}, which was declared in advance.`)
-        : `There are no intervals, because ${finalSeeds.length} final seed${finalSeeds.length === 1 ? " does" : "s do"} not show the spread between seeds.`,
+        : `There are no intervals, because ${enough ? "no comparison has three pairs of completed runs yet" : few}.`,
       ...limitsOf(study),
     ],
     tiles: [

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { isLocked } from "../files/folder-lock.js";
 import { readFile } from "../read-file.js";
 import { isObject } from "../realms.js";
+import { endOf } from "../report/labels.js";
 import { EvaluationList, finiteIn, textIn } from "./evaluation-list.js";
 import { JsonTail } from "./json-tail.js";
 import type { Curve, RunCurves, RunRow, RunState } from "./messages.js";
@@ -159,9 +160,7 @@ export class RunView {
     // A run that was resumed and killed has the result of before.
     const isLater = this.#metricsTime > this.#resultTime + 1000;
     if (this.#result === undefined || isLater) return this.#series.records > 0 ? "stopped" : "new";
-    if (status === "completed") return "finished";
-    if (status === "interrupted") return "interrupted";
-    return code === "non-finite" ? "diverged" : "failed";
+    return endOf(status, code);
   }
 
   /** Steps per bucket of the records in memory. */

@@ -7,12 +7,9 @@ export const stylesheet = `${colorRules(":root")}
   --panel:color-mix(in srgb,var(--surface) 97%,var(--ink));
   --hover:color-mix(in srgb,var(--surface) 93%,var(--ink));
   --focus:var(--loss);
-  --bad:#c2255c;
-  --warn:#9a5b00;
   /* A scale with the ratio 1.2 around 14 px. */
   --small:12px;--text:14px;--large:17px;--title:20px;
 }
-@media (prefers-color-scheme:dark){:root{--bad:#ff8fab;--warn:#f0b45d}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--surface);color:var(--ink);font:var(--text)/1.45 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif}
 h1,h2,h3,p,figure,table,dl,dd{margin:0}

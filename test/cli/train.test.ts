@@ -123,7 +123,12 @@ describe("a run", () => {
     expect(result).toMatchObject({ status: "completed", checkpoint: "runs/1/checkpoints/step-40.safetensors" });
     expect(result.validationAccuracy).toBeGreaterThan(0.5);
     const page = readFileSync(join(cwd, "runs/1/report.html"), "utf8");
-    expect(page.match(/<svg/g)).toHaveLength(2);
+    expect(page.match(/<svg/g)).toHaveLength(3);
+    expect(page).toContain('<span class="badge">finished</span>');
+    for (const words of ["Gradient norm", "Highest learning rate", "Command line", "Highest memory of the device"])
+      expect(page).toContain(words);
+    expect(page).toContain(`--batch 16 --threads 1 --max-lr 0.001 --budget 40`);
+    expect(page).not.toMatch(/maxLr|evaluateEvery|peakMemory|finalLoss/);
     expect(page).not.toMatch(/<script|<link|src=|href=|url\(|@import/);
     expect(page).toContain("prefers-color-scheme:dark");
   });
@@ -138,6 +143,24 @@ describe("a run", () => {
     expect(lossesOf(join(cwd, "runs/3"))).not.toEqual(lossesOf(join(cwd, "runs/1")));
     expect(readFileSync(join(cwd, "runs/2/config.json"))).toEqual(readFileSync(join(cwd, "runs/1/config.json")));
   });
+});
+
+test("the report is there from the first evaluation on, and says how the run stands", async () => {
+  const [cwd, data] = [folder(), tinyData(folder())];
+  const more = ["--budget", "2000", "--evaluate-every", "20", "--run", "a"];
+  const interrupt = { signal: "SIGKILL", file: join(cwd, "a/evaluations.jsonl"), lines: 2 } as const;
+  expect((await run(trainTiny(data, ...more), { cwd, interrupt })).signal).toBe("SIGKILL");
+  const page = readFileSync(join(cwd, "a/report.html"), "utf8");
+  expect(page).toContain('<span class="badge">running</span>');
+  expect(page).toMatch(/Running: \d+ steps made\./);
+  const diverging = trainTiny(data, "--budget", "50", "--optimizer", "sgd", "--run", "b");
+  const diverged = await run([...diverging, "--max-lr", "1e20"], { cwd });
+  expect(diverged.code).toBe(1);
+  expect(JSON.parse(readFileSync(join(cwd, "b/result.json"), "utf8"))).toMatchObject({
+    status: "failed",
+    code: "non-finite",
+  });
+  expect(readFileSync(join(cwd, "b/report.html"), "utf8")).toContain('<span class="badge bad">diverged</span>');
 });
 
 describe("the run's folder", () => {

@@ -1,6 +1,16 @@
 import { parseHTML } from "linkedom";
 import { describe, expect, test } from "vitest";
-import { downsample, familyFigure, htmlPage, lossFigure, runReport, scheduleFigure } from "#lib/report/index.js";
+import {
+  downsample,
+  endOf,
+  familyFigure,
+  headingOf,
+  htmlPage,
+  labelOf,
+  lossFigure,
+  runReport,
+  scheduleFigure,
+} from "#lib/report/index.js";
 import { centeredMean, Smoother } from "#lib/report/smooth.js";
 import { uba } from "#lib/schedule/index.js";
 
@@ -128,6 +138,26 @@ describe("the page", () => {
       expect.arrayContaining(['idx:"<b>"', "40", "75.00 %"]),
     );
     expect(html).not.toContain("<b>");
+  });
+
+  test("has the gradient norm if the records do, and a badge that is escaped", () => {
+    const withNorm = run.records.map((record) => ({ ...record, gradientNorm: 2 }));
+    const { document } = parseHTML(runReport({ ...run, records: withNorm, badge: { text: "<b>", isBad: true } }));
+    expect(document.querySelectorAll("svg")).toHaveLength(3);
+    expect(document.querySelector(".badge.bad")?.textContent).toBe("<b>");
+  });
+
+  test("names settings and results in words", () => {
+    expect(["maxLr", "phi", "testLoss", "finalLoss"].map(labelOf)).toEqual([
+      "highest learning rate",
+      "φ",
+      "test loss",
+      "loss of the last step",
+    ]);
+    expect(["maxLr", "phi", "constructor"].map(headingOf)).toEqual(["Highest learning rate", "φ", "Constructor"]);
+    expect([["completed"], ["interrupted"], ["failed", "non-finite"], ["failed"]].map(([a, b]) => endOf(a, b))).toEqual(
+      ["finished", "interrupted", "diverged", "failed"],
+    );
   });
 
   test.each([

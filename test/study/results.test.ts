@@ -276,7 +276,7 @@ describe("the report of a training study", () => {
     await writeTrainingReport(empty, study, new Map());
     expect(readFileSync(empty.table, "utf8")).toContain("The study is not finished: 0 of 2 comparisons are complete.");
     expect(readFileSync(empty.table, "utf8")).toContain("| uba | – | – |");
-    expect(readFileSync(empty.report, "utf8")).not.toMatch(/NaN|undefined/);
+    expect(readFileSync(empty.report, "utf8")).not.toMatch(/NaN|undefined|Student-t/);
   });
 
   test.each([
@@ -288,6 +288,9 @@ describe("the report of a training study", () => {
     const target = new StudyFolder(folders());
     await writeTrainingReport(target, few, records(few));
     expect(readFileSync(target.table, "utf8")).toContain(words);
+    // The report has captions too.
+    const mentions = readFileSync(target.report, "utf8").match(/\d\u00a0% interval/);
+    expect(mentions !== null).toBe(finalSeeds.length > 2);
   });
 
   test("has the study's notes before its tables", async () => {

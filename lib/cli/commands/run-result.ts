@@ -1,3 +1,4 @@
+import type { ErrorCode } from "../../errors.js";
 import type { RecordedEvaluation, Row } from "../../report/index.js";
 import type { Schedule } from "../../schedule/index.js";
 import type { Task } from "../../tasks/index.js";
@@ -55,9 +56,18 @@ export interface RunResult {
   /** Number of steps that were skipped because a gradient was not finite. */
   readonly skipped: number;
   readonly version: string;
+  /** Name of the machine. */
+  readonly host: string;
+  /** The command of the last process that trained in the folder. */
+  readonly commandLine: string;
   /** The error message of a failed run. */
   readonly error?: string;
+  /** The code of the error of a failed run: `non-finite` if it diverged. Absent if the error has none. */
+  readonly code?: ErrorCode;
 }
+
+/** The result so far of a run that goes on. */
+export type RunSoFar = Omit<RunResult, "status"> & { readonly status: RunResult["status"] | "running" };
 
 /** Returns the object that `--json` prints. */
 export function jsonResult(result: RunResult): object {
@@ -111,14 +121,14 @@ function scores(
   return lines;
 }
 
-/** Writes `report.html` of a run. */
+/** Writes `report.html` of a run that has ended or goes on. */
 export async function writeReport(
   folder: RunFolder,
   run: {
     readonly settings: TrainSettings;
     readonly schedule: Schedule;
     readonly task: Counted;
-    readonly result: RunResult;
+    readonly result: RunSoFar;
     readonly metrics: readonly Metric[];
     readonly evaluations: readonly RecordedEvaluation[];
     readonly changes: readonly Change[];
@@ -126,31 +136,39 @@ export async function writeReport(
 ): Promise<void> {
   const { settings, schedule, task, result, metrics, evaluations, changes } = run;
   // Imported here, because the plotting library takes a while to load.
-  const { runReport } = await import("../../report/index.js");
+  const { endOf, headingOf, labelOf, runReport } = await import("../../report/index.js");
+  const state = result.status === "running" ? "running" : endOf(result.status, result.code);
   const ended = {
+    running: `Running: ${some(result.steps, "step")} made.`,
     completed: result.stoppedEarly ? `Stopped early after ${count(result.steps)} steps.` : "Completed.",
     interrupted: `Interrupted after ${count(result.steps)} steps.`,
     failed: `Failed after ${some(result.steps, "step")}: ${result.error}`,
   }[result.status];
-  const settingRows = Object.entries(settings).map(([name, value]): Row => [name, shown(value)]);
+  const settingRows = Object.entries(settings).map(([name, value]): Row => [headingOf(name), shown(value)]);
   await folder.writeText(
     folder.report,
     runReport({
       title: `${settings.model} on ${settings.data}`,
+      badge: { text: state, isBad: state === "failed" || state === "diverged" },
       lead: `${count(result.budget)} steps of ${count(settings.batch * settings.accumulate * task.unitsPerItem)} ${task.unit} with ${settings.optimizer} and the schedule ${settings.schedule}. ${ended}`,
       figures: tiles(result, task),
       settings: settingRows,
-      results: Object.entries(result).map(([name, value]): Row => [name, shown(value)]),
+      results: Object.entries(result).map(([name, value]): Row => [headingOf(name), shownResult(name, value)]),
       records: metrics,
       evaluations,
-      changes: changes.map(({ step, field, before, after }) => [count(step), field, shown(before), shown(after)]),
+      changes: changes.map(({ step, field, before, after }) => [
+        count(step),
+        labelOf(field),
+        shown(before),
+        shown(after),
+      ]),
       schedule,
     }),
   );
 }
 
 function tiles(
-  { testAccuracy, testPerplexity, testRmse, testR2, validationAccuracy, finalLoss, seconds, itemsPerSecond }: RunResult,
+  { testAccuracy, testPerplexity, testRmse, testR2, validationAccuracy, finalLoss, seconds, itemsPerSecond, peakMemory }: RunSoFar,
   { unit, unitsPerItem }: Counted,
 ): Row[] {
   return [
@@ -161,6 +179,7 @@ function tiles(
     ...(validationAccuracy === undefined ? [] : [["Validation accuracy", percent(validationAccuracy)] as const]),
     ["Last loss", finalLoss === null ? "–" : short(finalLoss)],
     ["Training time", duration(seconds)],
+    ["Memory", bytes(peakMemory)],
     [`${unit[0]?.toUpperCase()}${unit.slice(1)} per second`, count(Math.round(itemsPerSecond * unitsPerItem))],
   ];
 }
@@ -172,8 +191,20 @@ function speed(
   return `${duration(seconds)}, ${count(Math.round(itemsPerSecond * unitsPerItem))} ${unit}/s`;
 }
 
+/** A result with its unit. */
+function shownResult(name: string, value: unknown): string {
+  if (typeof value !== "number") return shown(value);
+  if (name === "seconds" || name === "dataWait") return duration(value);
+  if (name === "peakMemory") return bytes(value);
+  if (name.endsWith("Accuracy")) return percent(value);
+  if (name.endsWith("Loss")) return short(value);
+  if (name === "itemsPerSecond") return count(Math.round(value));
+  return Number.isInteger(value) ? count(value) : shown(value);
+}
+
 function shown(value: unknown): string {
   if (value === null) return "–";
+  if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "number") return String(Number(value.toPrecision(6)));
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }

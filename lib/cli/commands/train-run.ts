@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { hostname } from "node:os";
 import { StepsizeError } from "../../errors.js";
 import { JsonLinesFile } from "../../files/json-lines-file.js";
 import { version } from "../../package-root.js";
@@ -11,13 +12,16 @@ import { Interrupted } from "../failure.js";
 import type { Interrupts } from "../interrupts.js";
 import { CountProgress } from "../output/count-progress.js";
 import { type Progress, showProgress } from "../output/progress.js";
-import { count, perplexity, rmse, scoreInWords, short, some } from "../output/text.js";
+import { commandLine, count, perplexity, rmse, scoreInWords, short, some } from "../output/text.js";
 import type { RunFolder } from "../run-folder.js";
 import type { OpenRun } from "../run-setup.js";
 import { RunOutputs } from "./run-outputs.js";
 import { type Change, changeSchema, evaluationSchema, type Metric, metricSchema } from "./run-records.js";
-import { type KeptCheckpoint, type RunResult, writeReport } from "./run-result.js";
+import { type KeptCheckpoint, type RunResult, type RunSoFar, writeReport } from "./run-result.js";
 import { SlowData } from "./slow-data.js";
+
+/** Time between two reports of a run that goes on, as a multiple of the time that the first took. */
+const reportPause = 20;
 
 /** What {@link TrainRun} works with. */
 export interface TrainRunOptions {
@@ -44,6 +48,8 @@ export class TrainRun {
   /** Steps of the newest checkpoint of this run. */
   #savedStep: number | undefined;
   #progress: Progress | undefined;
+  /** Time from which the report may be written again. */
+  #nextReport = 0;
 
   constructor(options: TrainRunOptions) {
     this.#options = options;
@@ -88,7 +94,9 @@ export class TrainRun {
       const failure = status === "failed" ? this.#withCheckpoint(error) : error;
       const message = messageOf(failure);
       // A full disk may be why we are here: what cannot be written now must not hide it.
-      await this.#conclude({ ...this.#result(status), ...(status === "failed" && { error: message }) }).catch(() => {});
+      const code = failure instanceof StepsizeError ? failure.code : undefined;
+      const failed = { error: message, ...(code !== undefined && { code }) };
+      await this.#conclude({ ...this.#result(status), ...(status === "failed" && failed) }).catch(() => {});
       throw failure;
     } finally {
       this.#metricsFile.close();
@@ -286,6 +294,7 @@ export class TrainRun {
     this.#evaluations.push(record);
     this.#evaluationsFile.add(record);
     await this.#outputs.sample(this.#options.interrupts.signal);
+    await this.#reportSoFar();
     progress.note(`after step ${count(step)}: ${split} ${scoreInWords(score, parts.task)}`);
     if (this.#best().some((best) => best.step === step) && this.#savedStep !== step) await this.#save();
   }
@@ -364,13 +373,28 @@ export class TrainRun {
         last.step + 1 < config.settings.budget && { stoppedEarly: true }),
       ...((config.settings.keep ?? config.settings.patience) !== undefined && { best: this.#keptBest() }),
       skipped: this.#metrics.filter(({ skipped }) => skipped).length,
+      host: hostname(),
+      commandLine: commandLine(),
       version,
     };
   }
 
   async #conclude(result: RunResult): Promise<void> {
-    const { config, folder, parts } = this.#options;
+    const { folder } = this.#options;
     await folder.writeJson(folder.result, result);
+    await this.#writeReport(result);
+  }
+
+  /** Writes the report of the run so far, unless too much of the time went into the reports before. */
+  async #reportSoFar(): Promise<void> {
+    const began = performance.now();
+    if (began < this.#nextReport) return;
+    await this.#writeReport({ ...this.#result("completed"), status: "running" });
+    this.#nextReport = performance.now() + reportPause * (performance.now() - began);
+  }
+
+  async #writeReport(result: RunSoFar): Promise<void> {
+    const { config, folder, parts } = this.#options;
     const [metrics, evaluations, changes] = [this.#metrics, this.#evaluations, this.#changes];
     await writeReport(folder, { ...config, task: parts.task, result, metrics, evaluations, changes });
   }

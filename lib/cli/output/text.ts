@@ -119,3 +119,8 @@ export function thisProgram(): string {
   if (!script.endsWith(".js")) return "npx stepsize";
   return `node ${shellWord(script.startsWith(`${process.cwd()}/`) ? script.slice(process.cwd().length + 1) : script)}`;
 }
+
+/** Returns the command with which this process was started, as a user would type it. */
+export function commandLine(): string {
+  return ["stepsize", ...process.argv.slice(2)].map(shellWord).join(" ");
+}
