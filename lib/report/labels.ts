@@ -31,6 +31,10 @@ const labels: Readonly<Record<string, string>> = {
   tensorboard: "TensorBoard event files",
   // results
   steps: "steps made",
+  testRmse: "RMSE on the test split",
+  testR2: "R² on the test split",
+  validationRmse: "RMSE on the validation split",
+  validationR2: "R² on the validation split",
   finalLoss: "loss of the last step",
   seconds: "training time",
   run: "folder",

@@ -168,7 +168,17 @@ export async function writeReport(
 }
 
 function tiles(
-  { testAccuracy, testPerplexity, testRmse, testR2, validationAccuracy, finalLoss, seconds, itemsPerSecond, peakMemory }: RunSoFar,
+  {
+    testAccuracy,
+    testPerplexity,
+    testRmse,
+    testR2,
+    validationAccuracy,
+    finalLoss,
+    seconds,
+    itemsPerSecond,
+    peakMemory,
+  }: RunSoFar,
   { unit, unitsPerItem }: Counted,
 ): Row[] {
   return [
