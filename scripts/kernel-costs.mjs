@@ -6,11 +6,14 @@ const heads = "heads of 64 numbers";
 // Tiles of 32 rows, laid out as in attention.cuh.
 const tiles = (count) => count * 32 * 68 * 4;
 
-// Tiles as in attention_tensor_core.cuh: 64 rows of the kernel's head size.
+// Tiles as in attention_tensor_core.cuh: 64 rows of the kernel's head size. A block has four tiles of other rows, and of
+// `tensors` tensors its own rows, which are two tiles if a warp has two fragments: up to the head size `twice`.
 const headTiles =
-  (count, more = 0) =>
-  (kernel) =>
-    count * 64 * Number(kernel.match(/<(\d+)>/)[1]) * 2 + more;
+  (tensors, twice, more = 0) =>
+  (kernel) => {
+    const size = Number(kernel.match(/<(\d+)>/)[1]);
+    return (4 + tensors * (size <= twice ? 2 : 1)) * 64 * size * 2 + more;
+  };
 
 export const families = [
   {
@@ -142,18 +145,18 @@ export const families = [
       attentionNumbersKernel: { element: "element", bytes: 8, flops: 2 },
       attentionQueryGradientKernel: { element: `visible pair, ${heads}`, bytes: 16, flops: 394, shared: tiles(4) },
       attentionKeyGradientKernel: { element: `visible pair, ${heads}`, bytes: 16, flops: 522, shared: tiles(4) },
-      attentionTensorKernel: { element: `visible pair, ${heads}`, bytes: 4, flops: 264, shared: headTiles(5) },
+      attentionTensorKernel: { element: `visible pair, ${heads}`, bytes: 4, flops: 264, shared: headTiles(1, 64) },
       attentionQueryGradientTensorKernel: {
         element: `visible pair, ${heads}`,
         bytes: 4,
         flops: 394,
-        shared: headTiles(6),
+        shared: headTiles(2, 64),
       },
       attentionKeyGradientTensorKernel: {
         element: `visible pair, ${heads}`,
         bytes: 4,
         flops: 522,
-        shared: headTiles(6, 2048),
+        shared: headTiles(2, 32, 2048),
       },
     },
   },

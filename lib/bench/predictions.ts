@@ -63,15 +63,17 @@ export const efficiencies: Readonly<Record<Family, Efficiency>> = {
   },
   attention: {
     copy: streaming,
-    matrix: 0.6 * withCyclesPerMma(8),
+    matrix: 0.6 * withCyclesPerMma(5.4),
     reason:
-      "370 instructions for 64 tensor-core instructions, and 8 cycles of shared memory for each of these; tiles come " +
-      "from the L2 cache at 64 flops per byte",
+      "684 instructions for 128 tensor-core instructions, and 4 cycles of shared memory for each of these; tiles come " +
+      "from the L2 cache at 128 flops per byte",
   },
   "attention, gradient": {
     copy: streaming,
-    matrix: 0.6 * (5 / 7) * withCyclesPerMma(8),
-    reason: "as attention, with seven products where five would do: two kernels compute the scores again",
+    matrix: 0.6 * (5 / 7) * withCyclesPerMma((3 * 6.4 + 4 * 8) / 7),
+    reason:
+      "as attention, but 8 cycles of shared memory in four products of seven, where five products would do: two kernels " +
+      "compute the scores again",
   },
   elements: { copy: streaming, matrix: 1, reason: "5 to 19 instructions per element; up to 40 are hidden by 6 bytes" },
   rows: {

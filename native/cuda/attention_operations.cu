@@ -74,8 +74,8 @@ void attention(CudaDevice& device, const Record& record) {
     if (fitsTensorCores(record, at.shape.size, scale))
       return withTileSize(at.shape.size, [&](auto size) {
         constexpr int kSize = decltype(size)::value;
-        at.start(device, attentionTensorKernel<kSize>, kHeadRows, kHeadThreads, kForwardBytes<kSize>,
-                 kForwardBytes<kSize>, q, k, v, out, maxima, inverseSums, at.shape, scale);
+        at.start(device, attentionTensorKernel<kSize>, kBlockRows<kOutputFragments<kSize>>, kHeadThreads,
+                 kForwardBytes<kSize>, kForwardBytes<kSize>, q, k, v, out, maxima, inverseSums, at.shape, scale);
       });
   withChunks(at.shape.size, [&](auto chunks) {
     at.start(device, attentionKernel<decltype(chunks)::value, T>, kAttentionTile, kFloatBlock,
@@ -103,10 +103,10 @@ void attentionGradient(CudaDevice& device, const Record& record) {
     if (fitsTensorCores(record, at.shape.size, scale))
       return withTileSize(at.shape.size, [&](auto size) {
         constexpr int kSize = decltype(size)::value;
-        at.start(device, attentionQueryGradientTensorKernel<kSize>, kHeadRows, kHeadThreads, kQueryGradientBytes<kSize>,
-                 kQueryGradientBytes<kSize>, tensors, at.shape, scale);
-        at.start(device, attentionKeyGradientTensorKernel<kSize>, kHeadRows, kHeadThreads, kKeyGradientBytes<kSize>,
-                 kKeyGradientBytes<kSize>, tensors, at.shape, scale);
+        at.start(device, attentionQueryGradientTensorKernel<kSize>, kBlockRows<kQueryFragments<kSize>>, kHeadThreads,
+                 kQueryGradientBytes<kSize>, kQueryGradientBytes<kSize>, tensors, at.shape, scale);
+        at.start(device, attentionKeyGradientTensorKernel<kSize>, kBlockRows<kKeyFragments<kSize>>, kHeadThreads,
+                 kKeyGradientBytes<kSize>, kKeyGradientBytes<kSize>, tensors, at.shape, scale);
       });
   withChunks(at.shape.size, [&](auto chunks) {
     constexpr int kChunks = decltype(chunks)::value;

@@ -180,24 +180,27 @@ STEPSIZE_TEST(attendsWithLargeHeads) {
 template <int Size>
 void expectOnTensorCores(int length, int size) {
   Attention<BFloat16> a(length, size);
-  const dim3 grid = a.grid(kHeadRows);
-  const auto start = [&](auto kernel, size_t bytes, auto... arguments) {
+  const auto start = [&](auto kernel, int rows, size_t bytes, auto... arguments) {
     emulator::sharedAllowances().allow(reinterpret_cast<const void*>(kernel), static_cast<int>(bytes));
-    launch(kernel, grid, kHeadThreads, bytes, nullptr, arguments...);
+    launch(kernel, a.grid(rows), kHeadThreads, bytes, nullptr, arguments...);
   };
-  start(attentionTensorKernel<Size>, kForwardBytes<Size>, a.q.data(), a.k.data(), a.v.data(), a.out.data(),
-        a.maxima.data(), a.inverseSums.data(), a.shape, kScale);
+  start(attentionTensorKernel<Size>, kBlockRows<kOutputFragments<Size>>, kForwardBytes<Size>, a.q.data(), a.k.data(),
+        a.v.data(), a.out.data(), a.maxima.data(), a.inverseSums.data(), a.shape, kScale);
   a.expectForward();
   a.computeNumbers();
-  start(attentionQueryGradientTensorKernel<Size>, kQueryGradientBytes<Size>, a.tensors(), a.shape, kScale);
-  start(attentionKeyGradientTensorKernel<Size>, kKeyGradientBytes<Size>, a.tensors(), a.shape, kScale);
+  start(attentionQueryGradientTensorKernel<Size>, kBlockRows<kQueryFragments<Size>>, kQueryGradientBytes<Size>,
+        a.tensors(), a.shape, kScale);
+  start(attentionKeyGradientTensorKernel<Size>, kBlockRows<kKeyFragments<Size>>, kKeyGradientBytes<Size>, a.tensors(),
+        a.shape, kScale);
   a.expectBackward();
 }
 
-// Sequences of three tiles with an incomplete last one, and of one tile. Some heads fill their tile, others do not.
+// Sequences of one to three tiles, most with an incomplete last one. A block has one tile or two, of which the second
+// may lie behind the sequence. Some heads fill their tile, others do not.
 STEPSIZE_TEST(attendsOnTensorCores) {
   expectOnTensorCores<32>(150, 24);
   expectOnTensorCores<64>(130, 64);
+  expectOnTensorCores<64>(200, 40);
   expectOnTensorCores<128>(70, 120);
   expectOnTensorCores<32>(3, 8);
 }
