@@ -73,6 +73,7 @@ const wrong: Record<string, unknown> = {
   seed: -1,
   device: "gpu",
   capture: "on",
+  tensorboard: "on",
   threads: 0,
   checkpointEvery: 0,
   evaluateEvery: 0,

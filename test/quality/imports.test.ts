@@ -14,6 +14,7 @@ const allowed: Record<string, readonly string[]> = {
   native: [],
   report: ["schedule"],
   watch: ["files", "report"],
+  tensorboard: [],
   tensor: ["native"],
   nn: ["native", "tensor"],
   models: ["native", "tensor", "nn"],
@@ -48,6 +49,7 @@ const allowed: Record<string, readonly string[]> = {
     "bench",
     "check",
     "watch",
+    "tensorboard",
   ],
 };
 

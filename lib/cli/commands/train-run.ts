@@ -5,6 +5,7 @@ import { JsonLinesFile } from "../../files/json-lines-file.js";
 import { version } from "../../package-root.js";
 import { messageOf } from "../../realms.js";
 import type { RecordedEvaluation } from "../../report/index.js";
+import { EventFile } from "../../tensorboard/event-file.js";
 import { bestOf, type Evaluation, type StepRecord } from "../../train/index.js";
 import type { BestEvaluation } from "../../weights/index.js";
 import type { TrainConfig } from "../config/train-config.js";
@@ -39,6 +40,8 @@ export class TrainRun {
   readonly #metricsFile: JsonLinesFile<Metric>;
   readonly #evaluationsFile: JsonLinesFile<RecordedEvaluation>;
   readonly #outputs: RunOutputs;
+  /** The file for TensorBoard, if the run writes one. */
+  readonly #events: EventFile | undefined;
   #metrics: Metric[];
   #evaluations: RecordedEvaluation[];
   readonly #changes: readonly Change[];
@@ -61,6 +64,7 @@ export class TrainRun {
     const metrics = this.#metricsFile.cut(metricSchema, (record) => record.step < step);
     const evaluations = this.#evaluationsFile.cut(evaluationSchema, (record) => record.step <= step);
     this.#outputs = new RunOutputs(parts, folder);
+    if (options.config.settings.tensorboard) this.#events = new EventFile(folder.path, step);
     this.#changes = new JsonLinesFile<Change>(folder.changes).cut(changeSchema, () => true).values;
     this.#metrics = metrics.values;
     this.#evaluations = evaluations.values;
@@ -102,6 +106,7 @@ export class TrainRun {
       this.#metricsFile.close();
       this.#evaluationsFile.close();
       this.#outputs.close();
+      this.#events?.close();
     }
   }
 
@@ -232,8 +237,18 @@ export class TrainRun {
       dataWait: rounded(this.#earlierDataWait + parts.trainer.dataWait),
       memory: allocated + cached,
     };
+    const before = this.#metrics.at(-1);
     this.#metrics.push(metric);
     this.#metricsFile.add(metric);
+    this.#events?.add(step, {
+      "train/loss": loss,
+      "train/learning rate": learningRate,
+      "train/gradient norm": gradientNorm,
+      "train/memory": metric.memory,
+      // The device runs ahead, so records come in groups. Those that come at once have no rate.
+      "train/items per second":
+        before && metric.seconds > before.seconds ? items / (metric.seconds - before.seconds) : undefined,
+    });
   }
 
   async #save(): Promise<void> {
@@ -293,16 +308,26 @@ export class TrainRun {
     const record = { step, split, loss, ...(accuracy !== undefined && { accuracy }) };
     this.#evaluations.push(record);
     this.#evaluationsFile.add(record);
+    this.#addToEvents(split, step, score);
     await this.#outputs.sample(this.#options.interrupts.signal);
     await this.#reportSoFar();
     progress.note(`after step ${count(step)}: ${split} ${scoreInWords(score, parts.task)}`);
     if (this.#best().some((best) => best.step === step) && this.#savedStep !== step) await this.#save();
   }
 
+  /** Adds an evaluation to the event file, at the last step before it. */
+  #addToEvents(split: string, step: number, { loss, accuracy }: Evaluation): void {
+    this.#events?.add(Math.max(0, step - 1), { [`${split}/loss`]: loss, [`${split}/accuracy`]: accuracy });
+    this.#events?.flush();
+  }
+
   async #evaluateAtTheEnd(split: "test" | "validation"): Promise<Evaluation> {
     const progress = await CountProgress.start(`evaluating: ${split} item`);
     try {
-      return await this.#evaluate(split, { onProgress: (done, items) => progress.at(done, items, done / items) });
+      const onProgress = (done: number, items: number) => progress.at(done, items, done / items);
+      const score = await this.#evaluate(split, { onProgress });
+      this.#addToEvents(split, this.#options.parts.trainer.step, score);
+      return score;
     } finally {
       progress.close();
     }

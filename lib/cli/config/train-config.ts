@@ -143,6 +143,7 @@ export const trainFields = {
   evaluationItems: numberField(positive, whole, "largest number of items of an evaluation during the run", {
     fallback: "all",
   }),
+  tensorboard: switchField("also write the records as event files for TensorBoard into the run's folder"),
 } satisfies Fields;
 
 /** Headings of the fields in a command's help. Options of single schedules have their own. */
@@ -152,7 +153,14 @@ export const trainGroups: Groups = {
   "Length and batches:": ["budget", "epochs", "batch", "accumulate", "seed"],
   "Optimizer:": ["optimizer", "weightDecay", "momentum", "clipNorm", "nonFinite"],
   "Learning rate:": ["schedule", "maxLr", "minLr", "warmup", "hold", "convention"],
-  "Evaluations and checkpoints:": ["evaluateEvery", "evaluationItems", "patience", "keep", "checkpointEvery"],
+  "Evaluations and checkpoints:": [
+    "evaluateEvery",
+    "evaluationItems",
+    "patience",
+    "keep",
+    "checkpointEvery",
+    "tensorboard",
+  ],
   "Device:": ["device", "threads", "capture"],
 };
 
@@ -165,6 +173,7 @@ const changeable = [
   "evaluateEvery",
   "evaluationItems",
   "keep",
+  "tensorboard",
   "patience",
   // The data that remain are compared by their content.
   "onError",
@@ -197,6 +206,7 @@ export type TrainSettings = GivenReadOptions & {
   readonly evaluationItems?: number;
   readonly keep?: string;
   readonly patience?: number;
+  readonly tensorboard?: boolean;
 };
 
 /** The settings of a run and their schedule. */

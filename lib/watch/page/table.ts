@@ -250,7 +250,16 @@ export function compareNames(a: string, b: string): number {
 }
 
 /** Settings that say nothing about the training. */
-const unimportant = ["device", "threads", "checkpointEvery", "evaluateEvery", "evaluationItems", "keep", "capture"];
+const unimportant = [
+  "device",
+  "threads",
+  "checkpointEvery",
+  "evaluateEvery",
+  "evaluationItems",
+  "keep",
+  "capture",
+  "tensorboard",
+];
 
 /**
  * Returns, for each run, the settings in which the runs differ; of a single run its main settings.
