@@ -21,7 +21,10 @@ export interface ImageForm {
 export type DecodeImage = (path: string, form: ImageForm) => Promise<Uint8Array>;
 
 /** The used part of the package sharp. */
-type Sharp = (bytes: Uint8Array, options: { failOn: "error"; pages: 1; autoOrient: true }) => SharpImage;
+interface Sharp {
+  readonly versions?: { readonly sharp?: string };
+  (bytes: Uint8Array, options: { failOn: "error"; pages: 1; autoOrient: true }): SharpImage;
+}
 
 interface SharpImage {
   resize(width: number, height: number, options: { fit: "cover" | "contain"; background: string }): SharpImage;
@@ -42,7 +45,7 @@ const maxFileBytes = 2 ** 29;
  * first frame is used.
  *
  * @param wantedBy what needs the package, for the error message
- * @throws StepsizeError `not-found` if sharp is not installed or cannot be loaded
+ * @throws StepsizeError `not-found` if sharp is not installed, cannot be loaded or is too old
  */
 export function loadDecoder(wantedBy: string): DecodeImage {
   const sharp = loadSharp(wantedBy);
@@ -59,21 +62,41 @@ export function loadDecoder(wantedBy: string): DecodeImage {
         .raw({ depth: "uchar" })
         .toBuffer();
     } catch (cause) {
-      const why = shown(messageOf(cause).trim().replaceAll(/\s+/g, " "), 200);
-      throw new StepsizeError("invalid-file", `${path}: expected an image that sharp can read (${why})`, { cause });
+      throw new StepsizeError("invalid-file", `${path}: expected an image that sharp can read (${reasonOf(cause)})`, {
+        cause,
+      });
     }
   };
 }
 
+/** Older versions ignore the option `autoOrient`, and would give images that lie on their side. */
+const oldestSharp = [0, 34] as const;
+
 function loadSharp(wantedBy: string): Sharp {
   const file = resolveInPackage("sharp", "", wantedBy);
+  const sharp = requireSharp(file, wantedBy);
+  const version = sharp.versions?.sharp ?? "none";
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  if (major > oldestSharp[0] || minor >= oldestSharp[1]) return sharp;
+  const expected = `version ${oldestSharp.join(".")} or newer of the package sharp, found ${version} in ${file}`;
+  throw new StepsizeError("not-found", `${wantedBy}: expected ${expected}; install it with: npm install sharp@latest`);
+}
+
+function requireSharp(file: string, wantedBy: string): Sharp {
   try {
     return createRequire(import.meta.url)(file) as Sharp;
   } catch (cause) {
-    const why = shown(messageOf(cause).trim().replaceAll(/\s+/g, " "), 200);
     const advice = "install it again on this machine with: npm install sharp";
-    throw new StepsizeError("not-found", `${wantedBy}: the package sharp cannot be loaded (${why}); ${advice}`, {
-      cause,
-    });
+    const message = `${wantedBy}: the package sharp cannot be loaded (${reasonOf(cause)}); ${advice}`;
+    throw new StepsizeError("not-found", message, { cause });
   }
+}
+
+/** Returns a message of sharp on one line. It may have several lines, of which some are the same. */
+function reasonOf(cause: unknown): string {
+  const lines = messageOf(cause)
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
+  return shown([...new Set(lines)].join("; "), 160);
 }

@@ -7,8 +7,8 @@ import { itemAt } from "../lookup.js";
 import { shown, someOf } from "../quoting.js";
 import { codeOf, messageOf } from "../realms.js";
 
-/** The splits of a folder of images. */
-export type ImageSplit = "train" | "validation" | "test";
+/** The splits of a folder of images. `"all"` has the images of all others. */
+export type ImageSplit = "train" | "validation" | "test" | "all";
 
 /** A file in the folder of a class. */
 export interface ImageFile {
@@ -57,6 +57,11 @@ const testShare = 0.2;
  * described
  */
 export async function listImageFolder(dir: string, classes?: readonly string[]): Promise<ImageFolder> {
+  const folder = await listSplits(dir, classes);
+  return { ...folder, splits: new Map([...folder.splits, ["all", [...folder.splits.values()].flat()]]) };
+}
+
+async function listSplits(dir: string, classes: readonly string[] | undefined): Promise<ImageFolder> {
   const top = await list(dir);
   const known = splitFolders.filter(([name]) => top.folders.includes(name));
   const hasTrain = top.folders.includes("train");

@@ -4,7 +4,6 @@ import { expectFunction, expectSignal, expectText, isListOf, isSafeInteger } fro
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { itemAt } from "../lookup.js";
 import { checkedOptions, optionNames } from "../options.js";
-import { someOf } from "../quoting.js";
 import { isObject } from "../realms.js";
 import { ArrayDataset } from "./dataset.js";
 import { type DecodeImage, type ImageFit, type ImageForm, loadDecoder } from "./decode-image.js";
@@ -82,7 +81,7 @@ export async function images(dir: string, options: ImagesOptions = {}): Promise<
   );
 }
 
-const imageSplits: readonly ImageSplit[] = ["train", "validation", "test"];
+const imageSplits: readonly ImageSplit[] = ["train", "validation", "test", "all"];
 
 /** @internal Options of {@link readImages}. */
 export interface ReadImagesOptions extends Omit<ImagesOptions, "split" | "channels"> {
@@ -243,15 +242,12 @@ function expectMemory(dir: string, items: number, { height, width, channels }: I
 const maxListed = 20;
 
 function unreadable(dir: string, bad: readonly BadImage[], total: number): StepsizeError {
-  const list = someOf(
-    bad.map(({ path, why }) => `${path}: ${why}`),
-    maxListed,
-  );
+  const list = bad.slice(0, maxListed).map(({ path, why }) => `\n  ${path}: ${why}`);
+  const more = bad.length > maxListed ? `\n  and ${bad.length - maxListed} more` : "";
   const files = `${bad.length} of ${total} file${total === 1 ? "" : "s"}`;
-  return new StepsizeError(
-    "invalid-file",
-    `${dir}: ${files} cannot be used as images; remove them, or leave them out with onError "skip": ${list}`,
-  );
+  const advice = 'remove them, or leave them out with onError: "skip" (--on-error skip)';
+  const message = `${dir}: ${files} cannot be used as images; ${advice}:${list.join("")}${more}`;
+  return new StepsizeError("invalid-file", message);
 }
 
 function oneOf(words: readonly string[]): string {

@@ -31,6 +31,11 @@ import type {
 /** The splits of image data. There is no validation part unless the data have one. */
 type Parts = { readonly train: ArrayDataset; readonly test: ArrayDataset; readonly validation?: ArrayDataset };
 
+/** The splits that can be read; `"all"` only of folders of image files. */
+type ReadSplit = SplitName | "all";
+
+type ReadParts = { readonly [Split in ReadSplit]?: ArrayDataset };
+
 /** How a kind of image data is read. */
 interface ImageKind {
   readonly kind: string;
@@ -42,7 +47,7 @@ interface ImageKind {
   /** Names the data in a folder, for messages and for records of a study. */
   nameOf(dir: string): string;
   /** Reads some of the splits. One that the data do not have is left out. */
-  read(dir: string, splits: readonly SplitName[], options: ImageReadOptions): Promise<Partial<Parts>>;
+  read(dir: string, splits: readonly ReadSplit[], options: ImageReadOptions): Promise<ReadParts>;
 }
 
 /** The options of {@link ImageKind.read}: those of a task, and names of the classes that are known. */
@@ -54,11 +59,11 @@ const folderName = (dir: string) => basename(resolve(dir));
 
 /** Reads the splits of data whose loader reads one split. */
 async function readEach(
-  splits: readonly SplitName[],
+  splits: readonly ReadSplit[],
   load: (split: Split) => Promise<ArrayDataset>,
-): Promise<Partial<Parts>> {
+): Promise<ReadParts> {
   const parts: { train?: ArrayDataset; test?: ArrayDataset } = {};
-  for (const split of splits) if (split !== "validation") parts[split] = await load(split);
+  for (const split of splits) if (split === "train" || split === "test") parts[split] = await load(split);
   return parts;
 }
 
@@ -112,9 +117,9 @@ const kinds: readonly ImageKind[] = [
 
 async function readImageFolder(
   dir: string,
-  splits: readonly SplitName[],
+  splits: readonly ReadSplit[],
   { size, fit, channels, classes, onError, onProgress, note, signal }: ImageReadOptions,
-): Promise<Partial<Parts>> {
+): Promise<ReadParts> {
   const [width, height = width] = size?.split("x").map(Number) ?? [];
   const skipped: string[] = [];
   const read = await readImages(dir, {
@@ -155,7 +160,7 @@ export interface LoadImagesOptions extends Pick<TaskOptions, "onError" | "onProg
  */
 export async function loadImages(
   { kind, place = "" }: { readonly kind: string; readonly place?: string },
-  split: SplitName,
+  split: ReadSplit,
   { card, ...options }: LoadImagesOptions,
 ): Promise<ArrayDataset> {
   const imageKind = kinds.find((candidate) => candidate.kind === kind);
@@ -163,7 +168,7 @@ export async function loadImages(
   const { classes } = card;
   const part = (await imageKind.read(place, [split], { ...options, ...formOfCard(card), classes }))[split];
   if (part) return part;
-  const has = kind === "images" ? "a folder val/ beside train/ and test/" : "train or test";
+  const has = kind === "images" ? "validation is a folder val/ beside train/ and test/" : "train or test";
   return invalidArgument("split", `one that ${imageKind.nameOf(place)} has (${has})`, split);
 }
 

@@ -13,6 +13,7 @@ export {
   parseSource,
   resolveSource,
   type Source,
+  sourceKinds,
   sourcesInWords,
   sourcesWith,
   takesOption,

@@ -10,6 +10,9 @@ const kinds: readonly TaskKind[] = [...imageKinds, ...tableKinds, languageKind];
 /** Lists the kinds of sources for messages: `mnist, idx:<dir>, … or tokens:<dir>`. */
 export const sourcesInWords: string = inWords(kinds.map(patternOf));
 
+/** The words before the colon. */
+export const sourceKinds: readonly string[] = kinds.map(({ kind }) => kind);
+
 /** The two parts of a source: `cifar10:path` has the kind `cifar10` and the place `path`. */
 export interface Source {
   readonly kind: string;

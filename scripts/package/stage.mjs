@@ -29,8 +29,11 @@ const sharedFields = [
   "dependencies",
 ];
 
-/** The packages with tokenizers and with a decoder of images. Programs that use one install it. */
-const optionalPackages = ["gpt-tokenizer", "sharp"];
+/**
+ * The packages with tokenizers and with a decoder of images, which programs that use one install, and the versions that
+ * work. Default: the version of the tests. `lib/data/decode-image.ts` checks that of sharp.
+ */
+const optionalPackages = { "gpt-tokenizer": undefined, sharp: ">=0.34.0" };
 
 /** The package that reads a model's tokenizer.json. lib/data/tokenizer-json.ts requires the copy. */
 const copiedPackage = join("node_modules", "@huggingface", "tokenizers");
@@ -116,8 +119,10 @@ function manifest(outputs) {
   const pure = new Set(["./schedule", "./theory"].flatMap((name) => [...loadedWith(outputs, `${entries[name]}.js`)]));
   return {
     ...Object.fromEntries(sharedFields.filter((name) => name in clone).map((name) => [name, clone[name]])),
-    peerDependencies: Object.fromEntries(optionalPackages.map((name) => [name, tested[name]])),
-    peerDependenciesMeta: Object.fromEntries(optionalPackages.map((name) => [name, { optional: true }])),
+    peerDependencies: Object.fromEntries(
+      Object.entries(optionalPackages).map(([name, range]) => [name, range ?? tested[name]]),
+    ),
+    peerDependenciesMeta: Object.fromEntries(Object.keys(optionalPackages).map((name) => [name, { optional: true }])),
     main: "./dist/index.cjs",
     types: "./dist/types/index.d.cts",
     exports: {

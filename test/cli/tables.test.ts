@@ -54,7 +54,7 @@ describe("regression", () => {
     expect(held.r2).toBeCloseTo(testR2, 4);
     expect(held.loss / testLoss).toBeCloseTo(1, 4);
     const all = lastJson(await stepsize("evaluate", "runs/1", "--data", "csv:flowers.csv", "--json"));
-    expect(all).toMatchObject({ split: null, items: 150 });
+    expect(all).toMatchObject({ split: "all", items: 150 });
     const rest = lastJson(await stepsize("evaluate", "runs/1", "--split", "train", "--json"));
     expect(held.items + rest.items).toBe(150);
     const squares = (part: { items: number; rmse: number }) => part.items * part.rmse ** 2;

@@ -72,7 +72,11 @@ describe("a usage error exits with 2 and one message", () => {
     ["an unknown schedule to draw", ["schedule", "ubaa"], "did you mean uba?"],
     ["no schedule to draw", ["schedule"], "expected one of uba"],
     ["an unknown optimizer", ["train", "--optimizer", "addam"], "did you mean adam?"],
-    ["an unknown source of data", ["train", "--data", "minst"], `expected ${sourcesInWords}, got "minst"`],
+    [
+      "an unknown source of data",
+      ["train", "--data", "minst"],
+      `expected ${sourcesInWords}, got "minst"; did you mean mnist?`,
+    ],
     [
       "a value that is not a number",
       ["train", "--budget", "many"],

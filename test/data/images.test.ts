@@ -1,10 +1,12 @@
-import { mkdirSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdirSync, realpathSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import sharp from "sharp";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { ArrayDataset } from "#lib/data/index.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
+import { besideFolders, compiled } from "./support/compiled.js";
 import { data } from "./support/data.js";
 import { type Color, plain, png, written } from "./support/image-files.js";
 
@@ -124,6 +126,15 @@ describe("the splits", () => {
       ),
     );
     expect(lengths).toEqual([2, 3, 2]);
+  });
+
+  it("together are all images", async () => {
+    expect(await data.images(pair(), { size: 1, split: "all" })).toHaveLength(4);
+    const held = written(folder(), Object.fromEntries(["a/1", "a/2", "b/1", "b/2"].map((name) => [name, redPng])));
+    expect(await data.images(held, { size: 1, split: "all" })).toMatchObject({
+      length: 4,
+      name: expect.stringMatching(/\(all\)$/),
+    });
   });
 
   it("take val/ as the test split if there is no test/", async () => {
@@ -322,7 +333,7 @@ describe("bad files", () => {
       `${join(broken, "train/red/9.txt")}: expected an image that sharp can read (`,
       `${join(broken, "train/blue/2.png")}: expected an image, found an empty file`,
       `${join(broken, "train/blue/link.png")}: is a broken symbolic link`,
-      'onError "skip"',
+      'onError: "skip" (--on-error skip)',
     );
   });
 
@@ -384,6 +395,33 @@ describe("a folder that is not as described", () => {
       "invalid-file",
       "a: expected at least one image of this class, found none",
     );
+  });
+});
+
+describe("the package sharp", () => {
+  /** Loads images with a copy of the compiled files, in a place from which only the given package can be seen. */
+  function loadWith(sharpFiles?: Record<string, string>): string {
+    const copy = realpathSync(folder());
+    cpSync(dirname(compiled("data/index.js")), join(copy, "data"), { recursive: true });
+    for (const name of besideFolders) cpSync(compiled(name), join(copy, name));
+    if (sharpFiles) written(join(copy, "node_modules", "sharp"), sharpFiles);
+    const load = `import { images } from ${JSON.stringify(join(copy, "data", "index.js"))};
+      await images("none").catch(({ code, message }) => console.log(code, message));`;
+    written(copy, { "package.json": '{ "type": "module" }', "load.js": load });
+    return execFileSync(process.execPath, [join(copy, "load.js")], { cwd: copy, encoding: "utf8" });
+  }
+
+  const main = (text: string) => ({ "package.json": '{ "name": "sharp", "main": "main.js" }', "main.js": text });
+
+  it("is asked for if it is missing, too old, or made for another machine", () => {
+    expect(loadWith()).toMatch(/^not-found images none: the package sharp, .* install it with: npm install sharp\n$/);
+    const old = loadWith(main('module.exports = () => {}; module.exports.versions = { sharp: "0.33.5" };'));
+    expect(old).toMatch(/^not-found .*expected version 0\.34 or newer of the package sharp, found 0\.33\.5 in \//);
+    const foreign = loadWith(main('throw new Error("Could not load\\nPossible solutions:\\nCould not load");'));
+    expect(foreign).toMatch(/^not-found .*the package sharp cannot be loaded \(Could not load; Possible solutions:\);/);
+    // A version that is new enough is used; there is no such folder.
+    const recent = loadWith(main('module.exports = () => {}; module.exports.versions = { sharp: "1.0.0" };'));
+    expect(recent).toMatch(/^not-found none: there is no such folder/);
   });
 });
 

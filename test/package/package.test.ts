@@ -108,7 +108,7 @@ describe("package.json", () => {
       expect(manifest).not.toHaveProperty(name);
     expect(manifest).toMatchObject({
       scripts: { install: "node scripts/install.mjs" },
-      peerDependencies: { "gpt-tokenizer": expect.stringMatching(/^\^\d/), sharp: expect.stringMatching(/^\^\d/) },
+      peerDependencies: { "gpt-tokenizer": expect.stringMatching(/^\^\d/), sharp: ">=0.34.0" },
       peerDependenciesMeta: { "gpt-tokenizer": { optional: true }, sharp: { optional: true } },
     });
   });

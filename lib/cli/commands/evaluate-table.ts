@@ -19,19 +19,13 @@ export type TableSplits = Pick<TableReadOptions, "test" | "testData"> & { readon
 /**
  * Evaluates a model of a table on the rows of a file.
  *
- * @param request.split the split of the rows. Without it, all rows of the file count.
  * @param splits the settings of the run that divided its rows
  * @throws UsageError if the source is no table
  * @throws StepsizeError any error of reading the file, and `invalid-file` if no row has a target
  */
 export async function evaluateTable(
   saved: SavedModel,
-  {
-    source: given,
-    split,
-    batch,
-    signal,
-  }: Omit<EvaluationRequest, "split"> & { readonly split: EvaluationRequest["split"] | undefined },
+  { source: given, split, batch, signal }: EvaluationRequest,
   splits: TableSplits = {},
 ): Promise<SavedEvaluation> {
   const model = asTableModel(saved);
@@ -51,20 +45,19 @@ export async function evaluateTable(
     });
   for (const note of unseenInWords(encoder)) tell(note);
   const { items, words, result } = score.end();
-  const part = split ?? "all";
   if (items === 0)
-    throw new StepsizeError("invalid-file", `${file}: expected rows with ${target.name} (${part}), found none`);
-  return { name: `${basename(file)} (${part})`, items: some(items, "row"), words: words(target.name), result };
+    throw new StepsizeError("invalid-file", `${file}: expected rows with ${target.name} (${split}), found none`);
+  return { name: `${basename(file)} (${split})`, items: some(items, "row"), words: words(target.name), result };
 }
 
 /** Returns the file of a split, and which of its rows belong to the split. */
 function rowsOf(
   file: string,
-  split: EvaluationRequest["split"] | undefined,
+  split: EvaluationRequest["split"],
   { test, testData, validation = 0 }: TableSplits,
 ): { readonly file: string; readonly isWanted: (row: TableRow) => boolean } {
   const all = () => true;
-  if (split === undefined) return { file, isWanted: all };
+  if (split === "all") return { file, isWanted: all };
   if (split === "test" && testData !== undefined) return { file: testData, isWanted: all };
   if (split === "validation" && validation === 0)
     throw new UsageError("--split: expected test or train, got validation, which the run does not have");

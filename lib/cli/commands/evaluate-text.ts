@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { type TokenSplit, tokenizerName, tokens } from "../../data/index.js";
+import { type TokenSplit, tokenizerName, tokenSplits, tokens } from "../../data/index.js";
 import { StepsizeError } from "../../errors.js";
 import { crossEntropy } from "../../nn/index.js";
 import { evaluationWindows, parseSource } from "../../tasks/index.js";
@@ -13,7 +13,8 @@ import { asTextModel, type SavedModel } from "../saved.js";
 export interface EvaluationRequest {
   /** The source of the data: `mnist`, `tokens:path`, … */
   readonly source: string;
-  readonly split: TokenSplit;
+  /** The split; "all" for all items of images and tables. */
+  readonly split: TokenSplit | "all";
   readonly batch: number | undefined;
   /** Tokens per window of text; by default the context of the model. */
   readonly context: number | undefined;
@@ -48,6 +49,7 @@ export async function evaluateText(
   const context = window ?? trained;
   const { kind, place = "" } = parseSource(source);
   if (kind !== "tokens") throw new UsageError(`--data: expected tokens:<dir> for a text model, got ${source}`);
+  if (split === "all") throw new UsageError(`--split: expected ${tokenSplits.join(", ")} for text, got all`);
   const text = await tokens(place, { split, context });
   if (!isDeepStrictEqual(text.tokenizer, tokenizer)) {
     const [own, name] = [tokenizerName(tokenizer), text.tokenizer && tokenizerName(text.tokenizer)];

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import { allocate } from "../../allocate.js";
-import { type ArrayDataset, type TokenSplit, tokenSplits } from "../../data/index.js";
+import { type ArrayDataset, tokenSplits } from "../../data/index.js";
 import { StepsizeError } from "../../errors.js";
 import { zip } from "../../lookup.js";
 import { shown } from "../../quoting.js";
@@ -35,7 +35,7 @@ const fields = {
   ...savedFields,
   model: pretrainedField,
   data: withFallback(dataField, "the run's, from its config.json"),
-  split: choiceField(tokenSplits, "split of the data; validation only for text, tables and images with a folder val/", {
+  split: choiceField([...tokenSplits, "all"], "split of the data; validation and all only if the data have it", {
     fallback: "test; all rows of another table than the run's",
   }),
   onError: readFields.onError,
@@ -58,7 +58,8 @@ Examples:
   stepsize evaluate runs/1/checkpoints/step-450.safetensors --split train
   stepsize evaluate --checkpoint model.safetensors --data idx:path/to/folder \\
     --json
-  stepsize evaluate runs/2 --data tokens:path/to/tokens --split validation`,
+  stepsize evaluate runs/2 --data tokens:path/to/tokens --split validation
+  stepsize evaluate runs/3 --data images:path/to/others --split all`,
     )
     .action(evaluateCommand);
 }
@@ -72,15 +73,15 @@ async function evaluateCommand(run: string | undefined, flags: Record<string, un
     const { signal } = interrupts;
     const source = await sourceFor(saved, data);
     const request = { source, split, batch, context, onError, signal };
-    const part = saved.card.table ? splitOfTable(values) : split;
+    // Another table than that of the run has no splits, unless one is asked for.
+    const part = saved.card.table && data !== undefined ? (values.split ?? "all") : split;
     const { name, items, words, result } = saved.card.table
       ? await evaluateTable(saved, { ...request, split: part }, await runSettingsOf(saved.path))
       : await (saved.card.text ? evaluateText : evaluateImages)(saved, request);
     const write = flags["json"] ? tell : print;
     const steps = saved.step > 0 ? ` (after step ${count(saved.step)})` : "";
     write(`${saved.path}${steps} on ${shown(name)}, ${items}\n${words}`);
-    if (flags["json"])
-      printJson({ checkpoint: saved.path, step: saved.step, data: source, split: part ?? null, ...result });
+    if (flags["json"]) printJson({ checkpoint: saved.path, step: saved.step, data: source, split: part, ...result });
     interrupts.checkStray();
   } catch (error) {
     throw error instanceof Interrupted ? new Interrupted("interrupted while evaluating") : error;
@@ -88,17 +89,6 @@ async function evaluateCommand(run: string | undefined, flags: Record<string, un
     interrupts.close();
     await saved.device.close();
   }
-}
-
-/** Other data than those of the run have no splits, unless one is asked for. */
-function splitOfTable({
-  data,
-  split,
-}: {
-  readonly data?: string | undefined;
-  readonly split?: TokenSplit | undefined;
-}) {
-  return split ?? (data === undefined ? "test" : undefined);
 }
 
 async function evaluateImages(

@@ -22,6 +22,8 @@ export interface FieldHelp {
   /** The default, in words. */
   readonly fallback?: string | undefined;
   readonly choices?: readonly string[] | undefined;
+  /** Returns what was probably meant by a wrong value, as the end of an error message; empty if nothing is near. */
+  readonly hint?: ((value: unknown) => string) | undefined;
   /** The heading of the flag in a command's help; default `Options:`. */
   readonly group?: string | undefined;
 }
@@ -171,9 +173,7 @@ export function check<T extends Fields>(
   const parsed = z.object(fields).partial().safeParse(values);
   if (parsed.success) return parsed.data as Given<T>;
   const name = String(parsed.error.issues[0]?.path[0]);
-  const { expected, choices } = helpOf(fields, name);
+  const { expected, choices = [], hint = (given) => suggestion(given, choices) } = helpOf(fields, name);
   const value = values[name];
-  throw new UsageError(
-    `${label(name)}: expected ${expected}, got ${describe(value)}${suggestion(value, choices ?? [])}`,
-  );
+  throw new UsageError(`${label(name)}: expected ${expected}, got ${describe(value)}${hint(value)}`);
 }

@@ -1,5 +1,16 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { z } from "zod";
-import { defaultContext, isSource, type ReadOption, sourcesInWords } from "../../tasks/index.js";
+import { nearest } from "../../nearest.js";
+import { shown } from "../../quoting.js";
+import {
+  defaultContext,
+  isSource,
+  parseSource,
+  type ReadOption,
+  sourceKinds,
+  sourcesInWords,
+} from "../../tasks/index.js";
 import { choiceField, help, numberField } from "./fields.js";
 import { tableFields } from "./table-fields.js";
 
@@ -13,6 +24,7 @@ export const dataField: z.ZodType<string> = z
     expected: sourcesInWords,
     description: `data: ${sourcesInWords}`,
     fallback: "mnist",
+    hint: meantSource,
   });
 
 /**
@@ -21,6 +33,17 @@ export const dataField: z.ZodType<string> = z
  */
 export function huggingFaceFolder(name: string): string | undefined {
   return name.startsWith("hf:") && name.length > 3 ? name.slice(3) : undefined;
+}
+
+/** Returns the source that was probably meant by another text, as the end of an error message. */
+function meantSource(value: unknown): string {
+  if (typeof value !== "string" || value === "") return "";
+  // Only a folder has an entry with this name.
+  if (existsSync(join(value, "."))) return `; for a folder of pictures: images:${shown(value)}`;
+  const { kind, place } = parseSource(value);
+  const near = nearest(kind, sourceKinds);
+  if (near === undefined || near === kind) return "";
+  return `; did you mean ${near}${place === undefined ? "" : `:${shown(place)}`}?`;
 }
 
 /** The field for a device, as `openDevice` takes it. */
