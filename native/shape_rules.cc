@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "broadcast.h"
 #include "epilogue.h"
 #include "shape_rule_helpers.h"
 #include "update/rules.h"
@@ -94,17 +95,15 @@ void sameShapes(Call& call) {
   call.output(type, call.input(0).shape);
 }
 
-// One shape must be the tail of the other: only the leading axes of the smaller operand are broadcast.
 void binary(Call& call) {
   const DataType type = expectFloats(call);
-  const Shape& a = call.input(0).shape;
-  const Shape& b = call.input(1).shape;
-  const Shape& large = a.rank >= b.rank ? a : b;
-  const Shape& small = a.rank >= b.rank ? b : a;
-  for (int axis = 1; axis <= small.rank; axis++)
-    call.expect(small[small.rank - axis] == large[large.rank - axis],
-                "the shape of one operand must be the last axes of the other's");
-  call.output(type, large);
+  const Shape &a = call.input(0).shape, &b = call.input(1).shape;
+  Shape result;
+  call.expect(
+      broadcastShapes(a, b, result),
+      "the shapes do not broadcast: counted from the last, each axis must have the same size in both, or size 1 "
+      "in one of them");
+  call.output(type, result);
 }
 
 void sum(Call& call) {

@@ -23,6 +23,7 @@ export const families = [
       mapKernel: { element: "element", bytes: 8, flops: "1 to 3" },
       zipKernel: { element: "element", bytes: 12, flops: "1 to 5" },
       zipRepeatedKernel: { element: "element", bytes: 8, flops: "1 to 5" },
+      zipBroadcastKernel: { element: "element", bytes: "4 to 12", flops: "1 to 5" },
       expandKernel: { element: "element", bytes: 4, flops: 1 },
       swigluGradientKernel: { element: "element", bytes: 20, flops: 11 },
     },

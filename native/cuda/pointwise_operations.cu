@@ -27,21 +27,30 @@ void zip(CudaDevice& device, const Record& record) {
          input(record, 0).as<T>(), input(record, 1).as<T>(), output(record, 0).as<T>(), count, F{});
 }
 
-// The smaller operand repeats along the leading axes of the larger one.
+// Operands that broadcast.
 template <class T, class F>
-void zipRepeated(CudaDevice& device, const Record& record) {
+void zipBroadcast(CudaDevice& device, const Record& record) {
   const TensorView &a = input(record, 0), &b = input(record, 1);
-  if (a.elements() == b.elements()) return zip<T, F>(device, record);
   const int64_t count = output(record, 0).elements();
   if (count == 0) return;
-  const auto start = [&](const TensorView& large, const TensorView& small, auto f) {
-    launch(zipRepeatedKernel<T, decltype(f)>, blocksFor(device, count, kGroup<T> * kElementThreads), kElementThreads, 0,
-           device.stream(), large.as<T>(), small.as<T>(), output(record, 0).as<T>(), count, small.elements(), f);
-  };
-  if (a.shape.rank >= b.shape.rank)
-    start(a, b, F{});
-  else
-    start(b, a, pointwise::Swapped<F>{});
+  const Broadcast axes(a.shape, b.shape);
+  const bool moveTogether = axes.movesInnerA() && axes.movesInnerB();
+  if (axes.rank == 1 && moveTogether) return zip<T, F>(device, record);
+  const unsigned blocks = blocksFor(device, count, kGroup<T> * kElementThreads);
+  if (axes.rank == 1 || (axes.rank == 2 && moveTogether)) {
+    // One operand, or one number, repeats as a whole.
+    const auto start = [&](const TensorView& large, const TensorView& small, auto f) {
+      launch(zipRepeatedKernel<T, decltype(f)>, blocks, kElementThreads, 0, device.stream(), large.as<T>(),
+             small.as<T>(), output(record, 0).as<T>(), count, small.elements(), f);
+    };
+    if (a.elements() >= b.elements())
+      start(a, b, F{});
+    else
+      start(b, a, pointwise::Swapped<F>{});
+  } else {
+    launch(zipBroadcastKernel<T, F>, blocks, kElementThreads, 0, device.stream(), a.as<T>(), b.as<T>(),
+           output(record, 0).as<T>(), index(count, "elements of operands that broadcast"), BroadcastAxes(axes), F{});
+  }
 }
 
 template <class T>
@@ -83,17 +92,17 @@ constexpr Launcher kMap = byPrecision<map<float, F>, map<BFloat16, F>>;
 template <class F>
 constexpr Launcher kZip = byPrecision<zip<float, F>, zip<BFloat16, F>>;
 template <class F>
-constexpr Launcher kZipRepeated = byPrecision<zipRepeated<float, F>, zipRepeated<BFloat16, F>>;
+constexpr Launcher kZipBroadcast = byPrecision<zipBroadcast<float, F>, zipBroadcast<BFloat16, F>>;
 
 }  // namespace
 
 namespace launchers {
 
-const Launcher add = kZipRepeated<pointwise::Add>;
-const Launcher subtract = kZipRepeated<pointwise::Subtract>;
-const Launcher multiply = kZipRepeated<pointwise::Multiply>;
-const Launcher divide = kZipRepeated<pointwise::Divide>;
-const Launcher addRelu = kZipRepeated<pointwise::AddRelu>;
+const Launcher add = kZipBroadcast<pointwise::Add>;
+const Launcher subtract = kZipBroadcast<pointwise::Subtract>;
+const Launcher multiply = kZipBroadcast<pointwise::Multiply>;
+const Launcher divide = kZipBroadcast<pointwise::Divide>;
+const Launcher addRelu = kZipBroadcast<pointwise::AddRelu>;
 const Launcher affine = byPrecision<cuda::affine<float>, cuda::affine<BFloat16>>;
 const Launcher exp = kMap<pointwise::Exp>;
 const Launcher log = kMap<pointwise::Log>;

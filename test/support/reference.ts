@@ -39,10 +39,25 @@ export function normalShareBelow(x: number): number {
   return 0.5 + sum / Math.sqrt(2 * Math.PI);
 }
 
-/** f(a, b), where the smaller operand repeats along the leading axes of the larger. */
+/** f(a, b), broadcast by NumPy's rule. */
 export function zip(a: Values, b: Values, f: (x: number, y: number) => number): Values {
-  const large = a.shape.length >= b.shape.length ? a : b;
-  return values(large.shape, (i) => f(a.data[i % a.data.length]!, b.data[i % b.data.length]!));
+  const rank = Math.max(a.shape.length, b.shape.length);
+  const sizes = (x: Values) => [...new Array<number>(rank - x.shape.length).fill(1), ...x.shape];
+  const [ofA, ofB] = [sizes(a), sizes(b)];
+  const shape = ofA.map((size, axis) => (size === 1 ? ofB[axis]! : size));
+  return values(shape, (i) => f(a.data[indexIn(ofA, shape, i)]!, b.data[indexIn(ofB, shape, i)]!));
+}
+
+/** The element of an operand with these sizes that broadcasting puts at element i of the result. */
+function indexIn(sizes: readonly number[], shape: readonly number[], i: number): number {
+  let [index, step, rest] = [0, 1, i];
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    const at = rest % shape[axis]!;
+    rest = Math.floor(rest / shape[axis]!);
+    if (sizes[axis] !== 1) index += at * step;
+    step *= sizes[axis]!;
+  }
+  return index;
 }
 
 /** Sums over `count` axes from `axis` on. */

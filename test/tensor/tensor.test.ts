@@ -122,8 +122,16 @@ await onEveryDevice("tensors", (device) => {
     const refused: [string, () => unknown, string[]][] = [
       ["matmul of other inner sizes", () => a.matmul(b), ["matmul(float32[2,3], float32[4,5])", "inner sizes differ"]],
       ["matmul of three axes", () => t.zeros(device, [1, 1, 1]).matmul(a), ["matmul", "2 axes, got [1,1,1]"]],
-      ["add of shapes that do not fit", () => a.add(b), ["add(float32[2,3], float32[4,5])", "last axes"]],
-      ["add over trailing axes", () => a.add(t.zeros(device, [2])), ["add(float32[2,3], float32[2])"]],
+      [
+        "add of shapes that do not fit",
+        () => a.add(b),
+        ["add(float32[2,3], float32[4,5])", "the shapes do not broadcast"],
+      ],
+      [
+        "add of a vector that is shorter than the last axis",
+        () => a.add(t.zeros(device, [2])),
+        ["add(float32[2,3], float32[2])"],
+      ],
       [
         "a bias of another length",
         () => t.linear(a, t.zeros(device, [4, 3]), { bias: t.zeros(device, [5]) }),

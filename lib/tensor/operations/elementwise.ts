@@ -8,10 +8,19 @@ import { execute, expectTensor, run, type Tensor, viewOf } from "../tensor.js";
 /** Operand of an elementwise operation: a tensor, or a number that applies to all elements. */
 export type Operand = Tensor | number;
 
-/** Sums a gradient over the leading axes along which an operand was repeated. */
+/** Sums a gradient over the axes along which an operand was repeated. */
 function reduceTo(gradient: Tensor, like: Tensor): Tensor {
   const extra = gradient.shape.length - like.shape.length;
-  return extra === 0 ? gradient : run("sum", [gradient], { axis: 0, count: extra });
+  const isRepeated = (axis: number) => axis < extra || (like.shape[axis - extra] === 1 && gradient.shape[axis] !== 1);
+  let sum = gradient;
+  // From the last axis to the first one, so that the sums leave the positions of the other axes unchanged.
+  for (let end = gradient.shape.length; end > 0; end--) {
+    if (!isRepeated(end - 1)) continue;
+    const last = end;
+    while (end > 1 && isRepeated(end - 2)) end--;
+    sum = run("sum", [sum], { axis: end - 1, count: last - end + 1 });
+  }
+  return sum.shape.length === like.shape.length ? sum : viewOf(sum, like.shape);
 }
 
 /**
@@ -28,8 +37,9 @@ export function affine<D extends DataType>(x: Tensor<D>, scale: number, shift = 
 /**
  * Returns a + b, elementwise.
  *
- * The shapes are equal, or one of them consists of the last axes of the other: `[128, 10] + [10]` adds a row to every
- * row.
+ * The shapes broadcast by NumPy's rule. They are aligned at their last axes, a missing axis counts as one of size 1, and
+ * an axis of size 1 repeats along the other operand's axis: `[128, 10] + [10]` adds a row to every row, `[128, 10] +
+ * [128, 1]` a column to every column, and `[128, 1] + [10]` has the shape `[128, 10]`.
  *
  * @throws StepsizeError `invalid-argument` if the shapes or types do not fit
  */

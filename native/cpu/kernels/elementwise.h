@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "../../broadcast.h"
 #include "../../element_types.h"
 #include "../../operations_attributes.h"
 #include "../../pointwise.h"
@@ -20,38 +21,74 @@ STEPSIZE_INLINE void mapUnary(const Invocation& call, const F& f) {
   });
 }
 
-// out[i] = f(large[i], small[i mod period]): the small operand repeats along the leading axes of the large one.
+// Where a row of a broadcast result begins in the operands.
+struct RowPlace {
+  int64_t a = 0, b = 0;
+  int64_t index[kMaxRank] = {};  // of the row along each axis
+
+  STEPSIZE_INLINE RowPlace(const Broadcast& axes, int64_t row) {
+    for (int axis = axes.rank - 2; axis >= 0; axis--) {
+      index[axis] = row % axes.sizes[axis];
+      row /= axes.sizes[axis];
+      a += index[axis] * axes.strideA[axis];
+      b += index[axis] * axes.strideB[axis];
+    }
+  }
+  // To the next row.
+  STEPSIZE_INLINE void moveOn(const Broadcast& axes) {
+    for (int axis = axes.rank - 2; axis >= 0; axis--) {
+      a += axes.strideA[axis];
+      b += axes.strideB[axis];
+      if (++index[axis] < axes.sizes[axis]) return;
+      a -= axes.sizes[axis] * axes.strideA[axis];
+      b -= axes.sizes[axis] * axes.strideB[axis];
+      index[axis] = 0;
+    }
+  }
+};
+
+// out[i] = f(a[i], b[i]) for i from `from` to before `to`. An operand that does not move has one element for all i.
 template <class F>
-STEPSIZE_INLINE void mapRepeated(const Invocation& call, const TensorView& large, const TensorView& small, const F& f) {
-  const float* __restrict__ a = large.floats();
-  const float* __restrict__ b = small.floats();
-  float* __restrict__ out = call.output(0).floats();
-  const int64_t count = large.elements(), period = small.elements();
-  if (period == count) {
-    parallelChunks(call, count, kChunk, [&](int64_t from, int64_t to) {
-      for (int64_t i = from; i < to; i++) out[i] = f(a[i], b[i]);
-    });
-  } else if (period == 1) {
-    const float value = b[0];
-    parallelChunks(call, count, kChunk, [&](int64_t from, int64_t to) {
-      for (int64_t i = from; i < to; i++) out[i] = f(a[i], value);
-    });
-  } else if (period > 0) {
-    parallelChunks(call, count / period, most(1, kChunk / period), [&](int64_t from, int64_t to) {
-      for (int64_t row = from; row < to; row++)
-        for (int64_t j = 0; j < period; j++) out[row * period + j] = f(a[row * period + j], b[j]);
-    });
+STEPSIZE_INLINE void mapRow(const float* __restrict__ a, bool movesA, const float* __restrict__ b, bool movesB,
+                            float* __restrict__ out, int64_t from, int64_t to, const F& f) {
+  if (movesA && movesB) {
+    for (int64_t i = from; i < to; i++) out[i] = f(a[i], b[i]);
+  } else if (movesA) {
+    const float value = *b;
+    for (int64_t i = from; i < to; i++) out[i] = f(a[i], value);
+  } else {
+    const float value = *a;
+    for (int64_t i = from; i < to; i++) out[i] = f(value, b[i]);
   }
 }
 
+// out = f(a, b), broadcast. A row of the last axis is a loop over vectors, and the place of the next row is found by
+// additions. Rows that are shorter than a vector gain nothing from it.
 template <class F>
 STEPSIZE_INLINE void mapBinary(const Invocation& call, const F& f) {
-  const TensorView& a = call.input(0);
-  const TensorView& b = call.input(1);
-  if (a.shape.rank >= b.shape.rank)
-    mapRepeated(call, a, b, f);
-  else
-    mapRepeated(call, b, a, pointwise::Swapped<F>{f});
+  const float* a = call.input(0).floats();
+  const float* b = call.input(1).floats();
+  float* out = call.output(0).floats();
+  if (call.output(0).elements() == 0) return;
+  const Broadcast axes(call.input(0).shape, call.input(1).shape);
+  const bool movesA = axes.movesInnerA(), movesB = axes.movesInnerB();
+  const int64_t inner = axes.inner(), rows = axes.rows();
+  if (inner > kChunk) {
+    // A task is a part of a row.
+    const int64_t parts = ceilDivide(inner, kChunk);
+    parallelFor(call, rows * parts, [&](int64_t task) {
+      const RowPlace place(axes, task / parts);
+      const int64_t from = task % parts * kChunk;
+      mapRow(a + place.a, movesA, b + place.b, movesB, out + task / parts * inner, from, least(inner, from + kChunk),
+             f);
+    });
+  } else {
+    parallelChunks(call, rows, kChunk / inner, [&](int64_t from, int64_t to) {
+      RowPlace place(axes, from);
+      for (int64_t row = from; row < to; row++, place.moveOn(axes))
+        mapRow(a + place.a, movesA, b + place.b, movesB, out + row * inner, 0, inner, f);
+    });
+  }
 }
 
 inline void add(const Invocation& call) { mapBinary(call, pointwise::Add{}); }

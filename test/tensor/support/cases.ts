@@ -27,11 +27,14 @@ function unary(
   return [name, call];
 }
 
-/** Two shapes, one of which is the last axes of the other. */
-const broadcastShapes = fc.tuple(shape, fc.nat({ max: 4 }), fc.boolean()).map(([sizes, from, swapped]) => {
-  const both = [sizes, sizes.slice(from)] as const;
-  return swapped ? ([both[1], both[0]] as const) : both;
-});
+/** Two shapes that broadcast: axes of size 1 in place of some axes of a shape, and some first axes left out. */
+const broadcastShapes = fc
+  .tuple(shape, fc.nat({ max: 4 }), fc.array(fc.constantFrom("both", "both", "first", "second"), { minLength: 4 }))
+  .chain(([sizes, from, repeated]) => {
+    const without = (which: string) => sizes.map((size, axis) => (repeated[axis] === which ? 1 : size));
+    const both = [without("first"), without("second").slice(from)] as const;
+    return fc.constantFrom(both, [both[1], both[0]] as const);
+  });
 
 function binary(
   name: string,
