@@ -2,7 +2,7 @@ import { mkdir, open, readdir, realpath, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { expectFunction, expectText } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
-import { valueAt, zip } from "../lookup.js";
+import { itemAt, valueAt } from "../lookup.js";
 import { expectOptions, optionNames } from "../options.js";
 import { shown } from "../quoting.js";
 import { checkSeed, permutation } from "../random.js";
@@ -27,9 +27,9 @@ export interface TokenizeOptions {
   readonly out: string;
   /** The tokenizer. Default `{ kind: "bytes" }`. */
   readonly tokenizer?: TokenizerSpec | undefined;
-  /** Share of the documents in the validation split, from 0 to below 1. Default 0.05. */
+  /** Share of the documents, or of each document, in the validation split, from 0 to below 1. Default 0.05. */
   readonly validation?: number | undefined;
-  /** Share of the documents in the test split, from 0 to below 1; both together below 1. Default 0.05. */
+  /** Share of the documents, or of each document, in the test split; both together below 1. Default 0.05. */
   readonly test?: number | undefined;
   /** Seed of the assignment of documents to splits, a safe integer of at least 0. Default 0. */
   readonly seed?: number | undefined;
@@ -74,14 +74,15 @@ export interface TokenizeProgress {
 
 /**
  * Tokenizes text files and writes a token folder: a file of ids for each split, and `tokens.json`. Every file is a
- * document. The seed assigns it to a split, and an end-of-text id follows it. Documents are processed one by one, in
- * the order of {@link findTextFiles}, so memory is bounded by the largest document. The folder appears when it is
- * complete.
+ * document. The seed assigns it to a split, and an end-of-text id follows it. If there are fewer documents than splits,
+ * such as a single book, each document is cut instead: its beginning is for training, the next part for validation, the
+ * end for testing. It is cut after a line or a word. Documents are processed one by one, in the order of
+ * {@link findTextFiles}, so memory is bounded by the largest document. The folder appears when it is complete.
  *
  * @param paths text files, and folders of `.txt` and `.md` files
  * @throws StepsizeError `invalid-file` if a text is not UTF-8 or the folder cannot be written; `not-found` if a path
  * does not exist, a folder has no text, or a package is not installed; `invalid-argument` for a wrong option, if `out`
- * is not empty, or if there are too few documents for the splits; the reason of `signal`
+ * is not empty, or if there is too little text for the splits; the reason of `signal`
  *
  * @example
  * ```ts
@@ -110,7 +111,9 @@ export async function tokenize(paths: readonly string[], options: TokenizeOption
   await expectEmpty(options.out, out);
   const files = await findTextFiles(paths, onSkip);
   const shares = checkShares(options);
-  const splitOf = assign(files.length, shares, checkSeed(seed));
+  const wanted: readonly TokenSplit[] = ["train", ...shares.keys()];
+  checkSeed(seed);
+  const splitOf = files.length < wanted.length ? undefined : assign(files.length, shares, seed);
   const { vocabulary, endOfText } = tokenizer;
   const dtype = tokenTypeFor(vocabulary);
   const allBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -120,17 +123,22 @@ export async function tokenize(paths: readonly string[], options: TokenizeOption
   const writers = new Map<TokenSplit, TokenWriter>();
   try {
     await mkdir(partial, { recursive: true });
-    for (const split of new Set(splitOf)) {
+    for (const split of new Set(splitOf ?? wanted)) {
       writers.set(split, await TokenWriter.create(splitPath(partial, split), dtype));
     }
     let [documents, bytes, tokens] = [0, 0, 0];
-    for (const [file, split] of zip(files, splitOf)) {
+    for (const [i, file] of files.entries()) {
       signal?.throwIfAborted();
-      const ids = tokenizer.encode(await readText(file));
-      await valueAt(writers, split).add(ids, endOfText, file.bytes);
+      const text = await readText(file);
+      const parts = splitOf === undefined ? cut(text, shares) : new Map([[itemAt(splitOf, i), text]]);
+      for (const [split, part] of parts) {
+        const ids = tokenizer.encode(part);
+        const size = parts.size === 1 ? file.bytes : Buffer.byteLength(part);
+        await valueAt(writers, split).add(ids, endOfText, size);
+        tokens += ids.length + 1;
+      }
       documents += 1;
       bytes += file.bytes;
-      tokens += ids.length + 1;
       options.onProgress?.({ documents, allDocuments: files.length, bytes, allBytes, tokens });
     }
     const splits: Partial<Record<TokenSplit, SplitInfo>> = {};
@@ -169,6 +177,41 @@ function checkShares(options: TokenizeOptions): ReadonlyMap<TokenSplit, number> 
   const total = [...shares.values()].reduce((sum, share) => sum + share, 0);
   if (total >= 1) invalidArgument("validation and test", "shares that together leave some for training", total);
   return shares;
+}
+
+/** Largest number of characters between the place of a share in a text and the end of a line or word after it. */
+const cutRange = 2000;
+
+/**
+ * Cuts a text into its splits, in the order train, validation, test.
+ * @throws StepsizeError `invalid-argument` if a part would be empty
+ */
+function cut(text: string, shares: ReadonlyMap<TokenSplit, number>): Map<TokenSplit, string> {
+  const parts = new Map<TokenSplit, string>();
+  let [start, held] = [0, [...shares.values()].reduce((sum, share) => sum + share, 0)];
+  for (const split of ["train", ...shares.keys()] as const) {
+    held -= shares.get(split) ?? 0;
+    // The last share may leave a rest by rounding.
+    const end = parts.size === shares.size ? text.length : cutAfter(text, Math.floor((1 - held) * text.length));
+    if (end <= start) {
+      const splits = ["train", ...shares.keys()].join(", ");
+      invalidArgument("paths", `text that is long enough to be cut into ${splits}`, `${text.length} characters`);
+    }
+    parts.set(split, text.slice(start, end));
+    start = end;
+  }
+  return parts;
+}
+
+/** Returns the next place after a line or a word; for text without them, the next place between two characters. */
+function cutAfter(text: string, at: number): number {
+  const near = text.slice(at, at + cutRange);
+  for (const end of ["\n", " "]) {
+    const found = near.indexOf(end);
+    if (found >= 0 && at + found + 1 < text.length) return at + found + 1;
+  }
+  const code = text.charCodeAt(at);
+  return code >= 0xdc00 && code < 0xe000 ? at + 1 : at;
 }
 
 /** Assigns each document to a split. Every split gets at least one document. */

@@ -141,11 +141,47 @@ describe("splits", () => {
     expect(parts["test"]).toBeUndefined();
   });
 
-  it("are refused if there are too few documents or none is left for training", async () => {
+  it("are the beginning, the next part and the end of each document if there are fewer documents than splits", async () => {
+    const lines = Array.from({ length: 1000 }, (_, i) => `line ${i} 🦉 with an owl\n`).join("");
+    const [dir, out] = [corpus(folder(), { "book.txt": lines }), join(folder(), "book")];
+    const { splits } = await data.tokenize([dir], { out });
+    const texts = await Promise.all(
+      (["train", "validation", "test"] as const).map(async (split) => {
+        expect(splits[split]?.documents).toBe(1);
+        const ids = [...readFileSync(join(out, `${split}.tokens`))].filter((_, i) => i % 2 === 0);
+        return Buffer.from(ids.slice(0, -1)).toString();
+      }),
+    );
+    expect(texts.join("")).toBe(lines);
+    for (const text of texts) expect(text).toMatch(/^line [\s\S]*owl\n$/);
+    const share = (i: number) => texts[i]!.length / lines.length;
+    // A part ends with the line in which its share ends.
+    expect([share(0), share(1), share(2)].map((x) => x.toFixed(2))).toEqual(["0.90", "0.05", "0.05"]);
+    const bytes = Object.values(splits).reduce((sum, split) => sum + split.bytes, 0);
+    expect(bytes).toBe(Buffer.byteLength(lines));
+  });
+
+  it("are cut after a word, or between characters, without lines, and both of two documents are cut", async () => {
+    const dir = corpus(folder(), { "a.txt": "word ".repeat(100), "b.txt": "🦉".repeat(101) });
+    const out = join(folder(), "tokens");
+    await data.tokenize([dir], { out, validation: 0, test: 0.25 });
+    const two = await data.tokenize([dir], { out: `${out}-2`, validation: 0.2, test: 0.25 });
+    expect(Object.values(two.splits).map(({ documents }) => documents)).toEqual([2, 2, 2]);
+    const read = (split: string) =>
+      Buffer.from([...readFileSync(join(`${out}-2`, `${split}.tokens`))].filter((_, i) => i % 2 === 0)).toString();
+    for (const split of ["train", "validation", "test"]) expect(read(split)).not.toContain("\ufffd");
+    expect(read("test")).toMatch(/^(word )+\0(🦉)+\0$/u);
+  });
+
+  it("are refused if there is too little text or none is left for training", async () => {
     const two = corpus(folder(), { "a.txt": "a", "b.txt": "b" });
     const out = join(folder(), "tokens");
-    const words = ["documents for each of train, validation, test", 'got "2 in all"', "divide the text"];
+    const words = ["paths: expected text that is long enough to be cut into train, validation, test", "1 characters"];
     await expectError(() => data.tokenize([two], { out }), "invalid-argument", ...words);
+    const four = corpus(folder(), { "a.txt": "a", "b.txt": "b", "c.txt": "c", "d.txt": "d" });
+    const large = { out, validation: 0.5, test: 0.45 };
+    const few = ["documents for each of train, validation, test", 'got "4 in all"', "divide the text"];
+    await expectError(() => data.tokenize([four], large), "invalid-argument", ...few);
     const shares = { out, validation: 0.5, test: 0.5 };
     await expectError(() => data.tokenize([two], shares), "invalid-argument", "leave some for training, got 1");
     for (const share of [-0.1, 1, Number.NaN, "0.1"]) {

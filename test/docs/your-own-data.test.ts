@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -72,6 +72,86 @@ describe("images, from an empty folder", () => {
     const [program = "", ...more] = examplesIn(section("Images"));
     expect(more).toEqual([]);
     expect(output(program)).toMatch(/^10 [\d.]+\n20 [\d.]+\n30 [\d.]+\ncat or dog: accuracy 1\n$/);
+  });
+});
+
+describe("a table, from an empty folder", () => {
+  const { path, output } = exampleFolder();
+
+  beforeAll(() => {
+    const cities = ["Bern", "Basel", "Chur"];
+    const noise = numbers(300, 5);
+    const rows = Array.from(noise, (value, i) => {
+      const [area, rooms] = [40 + ((i * 37) % 120), 1 + ((i * 7) % 5)];
+      const price = 5 * area + 20 * rooms + 100 * (i % 3) + 10 * value;
+      return [area, i % 10 === 0 ? "" : rooms, cities[i % 3], price.toFixed(1)];
+    });
+    const csv = (from: readonly (readonly unknown[])[]) => ["area,rooms,city,price", ...from.map(String)].join("\n");
+    writeFileSync(join(path(), "houses.csv"), csv(rows));
+    writeFileSync(join(path(), "new.csv"), csv([[100, 3, "Bern", ""]]));
+  });
+
+  test("the commands train, evaluate and predict", async () => {
+    const outcomes = [];
+    for (const args of commandsOf("Tables")) {
+      const outcome = await run(args, { cwd: path() });
+      expect(outcome.code, outcome.stderr).toBe(0);
+      outcomes.push(outcome);
+    }
+    expect(outcomes).toHaveLength(4);
+    const [trained, evaluated, predicted] = outcomes;
+    expect(trained?.stderr).toContain('the target "price" has numbers: regression');
+    const [, explained] = /^test +RMSE [\d.]+, R² ([\d.]+)/.exec(trained?.stdout ?? "") ?? [];
+    expect(Number(explained)).toBeGreaterThan(0.9);
+    expect(evaluated?.stdout).toMatch(
+      / on houses\.csv \(test\), \d+ rows\nRMSE [\d.]+, MAE [\d.]+ in the unit of price, R² /,
+    );
+    expect(predicted?.stdout).toMatch(/^area,rooms,city,price,prediction\n100,3,Bern,,\d+\.?\d*\n$/);
+    expect(readFileSync(join(path(), "with-prices.csv"), "utf8")).toBe(predicted?.stdout);
+  });
+
+  test("the program trains and predicts", () => {
+    const [program = "", ...more] = examplesIn(section("Tables"));
+    expect(more).toEqual([]);
+    const [, rmse, value] =
+      /^100 [\d.]+\n200 [\d.]+\nRMSE ([\d.]+)\n\[ \{ value: ([\d.]+) \} \]\n$/.exec(output(program)) ?? [];
+    // The targets have a standard deviation of about 190.
+    expect(Number(rmse)).toBeLessThan(60);
+    expect(Number(value)).toBeGreaterThan(400);
+    expect(Number(value)).toBeLessThan(700);
+  });
+});
+
+describe("a text, from an empty folder", () => {
+  const { path, output } = exampleFolder();
+
+  beforeAll(() => {
+    const words = ["river", "stone", "light", "garden"];
+    const lines = Array.from(
+      numbers(400, 3),
+      (_, i) => `The ${words[(i * 7) % 4]} is near the ${words[(i * 5) % 3]}.\n`,
+    );
+    writeFileSync(join(path(), "book.txt"), lines.join(""));
+  });
+
+  test("the commands tokenize, train and generate", async () => {
+    const outcomes = [];
+    for (const args of commandsOf("Text")) {
+      const outcome = await run(args, { cwd: path() });
+      expect(outcome.code, outcome.stderr).toBe(0);
+      outcomes.push(outcome);
+    }
+    const [tokenized, trained, generated, ...more] = outcomes;
+    expect(more).toEqual([]);
+    expect(tokenized?.stdout).toMatch(/^book: bytes[\s\S]*\ntrain +1 [\s\S]*\nvalidation +1 [\s\S]*\ntest +1 /);
+    expect(trained?.stdout).toMatch(/perplexity/);
+    expect(generated?.stdout).toMatch(/^The/);
+  });
+
+  test("the program trains and generates", () => {
+    const [program = "", ...more] = examplesIn(section("Text"));
+    expect(more).toEqual([]);
+    expect(output(program)).toMatch(/^10 [\d.]+\n20 [\d.]+\n/);
   });
 });
 

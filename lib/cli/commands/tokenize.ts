@@ -1,3 +1,4 @@
+import { parse } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import {
@@ -26,6 +27,7 @@ const fields = {
     placeholder: "<dir>",
     expected: "the path of a folder to create",
     description: "folder to create; it must not exist or must be empty",
+    fallback: "the name of a single file without its ending",
   }),
   tokenizer: z
     .string()
@@ -38,14 +40,24 @@ const fields = {
       choices: tokenizerNames,
       fallback: "bytes",
     }),
-  validation: numberField(share, "a number from 0 to below 1", "share of the documents for validation", {
-    placeholder: "<x>",
-    fallback: "0.05",
-  }),
-  test: numberField(share, "a number from 0 to below 1", "share of the documents for testing", {
-    placeholder: "<x>",
-    fallback: "0.05",
-  }),
+  validation: numberField(
+    share,
+    "a number from 0 to below 1",
+    "share of the documents for validation, or of each if there are fewer than splits",
+    {
+      placeholder: "<x>",
+      fallback: "0.05",
+    },
+  ),
+  test: numberField(
+    share,
+    "a number from 0 to below 1",
+    "share of the documents for testing, or of each if there are fewer than splits",
+    {
+      placeholder: "<x>",
+      fallback: "0.05",
+    },
+  ),
   seed: numberField(z.int().min(0), "a whole number of at least 0", "seed of the random split", {
     fallback: "0",
   }),
@@ -60,23 +72,26 @@ export function defineTokenize(command: Command): void {
       `
 A path is a text file or a folder. From a folder, the command takes all .txt and
 .md files, sorted, including those of subfolders. Each file is one document of
-UTF-8 text. gpt2, cl100k_base and o200k_base need the package gpt-tokenizer:
-npm install gpt-tokenizer
+UTF-8 text, and is assigned to a split at random. One or two documents are cut
+instead: the first 90 % are for training, the next 5 % for validation, the last
+5 % for testing. gpt2, cl100k_base and o200k_base need the package
+gpt-tokenizer: npm install gpt-tokenizer
 
 Examples:
+  stepsize tokenize book.txt
   stepsize tokenize path/to/texts --out tokens
   stepsize tokenize path/to/texts --out tokens-gpt2 --tokenizer gpt2 \\
     --validation 0.1
   stepsize tokenize path/to/texts --out tokens-olmo \\
     --tokenizer hf:path/to/OLMo-2-0425-1B
-  stepsize train --data tokens:tokens --batch 16`,
+  stepsize train --data tokens:book`,
     )
     .action(tokenizeCommand);
 }
 
 async function tokenizeCommand(paths: readonly string[], flags: Record<string, unknown>): Promise<void> {
   const values = check(fields, fromFlags(fields, flags), flagOf);
-  const { out, tokenizer = "bytes", ...rest } = values;
+  const { out = defaultOut(paths), tokenizer = "bytes", ...rest } = values;
   if (paths.length === 0) throw new UsageError("path: expected at least one folder or text file, got none");
   if (out === undefined) throw new UsageError("--out: expected the path of a folder to create, got none");
   const hfFolder = huggingFaceFolder(tokenizer);
@@ -99,6 +114,12 @@ async function tokenizeCommand(paths: readonly string[], flags: Record<string, u
   }
   (flags["json"] ? tell : print)(summary(out, folder));
   if (flags["json"]) printJson({ out, ...folder });
+}
+
+/** Returns the folder for a single file that has an ending: its name without it, in the working directory. */
+function defaultOut([path = "", ...more]: readonly string[]): string | undefined {
+  const { name, ext } = parse(path);
+  return more.length > 0 || ext === "" || name === "" ? undefined : name;
 }
 
 function summary(out: string, { tokenizer, vocabulary, dtype, splits }: TokenFolder): string {
