@@ -1,5 +1,5 @@
 import { basename } from "node:path";
-import { expectText, isListOf } from "../arguments.js";
+import { expectSignal, expectText, isListOf } from "../arguments.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
 import { checkedOptions, optionNames } from "../options.js";
 import { quoted } from "../quoting.js";
@@ -34,6 +34,8 @@ export interface TableOptions {
   readonly validation?: number | undefined;
   /** Seed of the division into parts, a safe integer of at least 0. Default 0. */
   readonly seed?: number | undefined;
+  /** Aborts the reading. Default none. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Options of {@link csv}. */
@@ -73,6 +75,7 @@ const tableNames = optionNames<TableOptions>({
   testFile: true,
   validation: true,
   seed: true,
+  signal: true,
 });
 const csvNames = optionNames<CsvOptions>({ ...tableNames, separator: true, decimal: true, thousands: true });
 
@@ -89,7 +92,8 @@ const csvNames = optionNames<CsvOptions>({ ...tableNames, separator: true, decim
  *
  * @param file path of a file in UTF-8, or UTF-16 with a byte order mark
  * @throws StepsizeError `not-found` if there is no file; `invalid-file` naming the line and the column of a cell that does
- * not fit, or if a part has no rows; `invalid-argument` for a wrong option or an unknown column; `out-of-memory`
+ * not fit, or if a part has no rows; `invalid-argument` for a wrong option or an unknown column; `out-of-memory`; the
+ * reason of `signal`
  *
  * @example
  * ```ts
@@ -160,7 +164,7 @@ async function readTable(
   options: TableOptions,
   marks: Omit<TableFormat, "missing">,
 ): Promise<TableData> {
-  const { target, task, categories = [], ignore = [], missing = [], testFile, validation, seed = 0 } = options;
+  const { target, task, categories = [], ignore = [], missing = [], testFile, validation, seed = 0, signal } = options;
   expectText(`${kind}.target`, target, "the name of a column");
   if (task !== undefined && task !== "regression" && task !== "classification")
     invalidArgument(`${kind}.task`, '"regression" or "classification"', task);
@@ -168,14 +172,16 @@ async function readTable(
     if (!isListOf(list, (item) => typeof item === "string"))
       invalidArgument(`${kind}.${name}`, "a list of texts", list);
   checkSeed(seed, `${kind}.seed`);
+  expectSignal(`${kind}.signal`, signal);
   checkShare(`${kind}.test`, options.test);
   checkShare(`${kind}.validation`, validation);
   if (testFile !== undefined && options.test !== undefined)
     invalidArgument(`${kind}.test`, "none with testFile, whose rows are the test part", options.test);
   const test = testFile === undefined ? (options.test ?? defaultTestShare) : 0;
   const format = { ...marks, missing };
-  const source = await openTable(kind, file, marks.separator);
-  const testSource = testFile === undefined ? undefined : await openTable(kind, testFile, marks.separator);
+  const open = async (path: string) => abortable(await openTable(kind, path, marks.separator), signal);
+  const source = await open(file);
+  const testSource = testFile === undefined ? undefined : await open(testFile);
   const partOf = divider({ test, validation: validation ?? 0, seed });
   const scan = await scanTable(source, { target, task, categories, ignore }, format, partOf);
   const { encoding } = scan;
@@ -200,6 +206,20 @@ async function readTable(
     inputs: inputsOf(encoding),
     outputs: outputsOf(encoding),
     notes,
+  };
+}
+
+/** Returns the table with a check of the signal before each block of rows. */
+function abortable(source: TableSource, signal: AbortSignal | undefined): TableSource {
+  if (signal === undefined) return source;
+  return {
+    ...source,
+    async *read() {
+      for await (const block of source.read()) {
+        signal.throwIfAborted();
+        yield block;
+      }
+    },
   };
 }
 

@@ -39,7 +39,7 @@ export function isTableKind(kind: string): kind is TableKind {
 const evaluationSize = 1024;
 
 async function openRows(kind: TableKind, file: string, options: TaskOptions): Promise<Task> {
-  const { target, task, categories, ignore, missing, test, testData: testFile, validation, note } = options;
+  const { target, task, categories, ignore, missing, test, testData: testFile, validation, note, signal } = options;
   const { decimal, thousands } = options;
   // A shell passes the two characters of "\t" on.
   const separator = ["tab", "\\t"].includes(options.separator ?? "") ? "\t" : options.separator;
@@ -48,7 +48,7 @@ async function openRows(kind: TableKind, file: string, options: TaskOptions): Pr
     const expected = `the name of the column to predict (${namesInWords(columns)})`;
     throw new StepsizeError("invalid-argument", `target: expected ${expected}, got none`);
   }
-  const given = { target, task, categories, ignore, missing, test, testFile, validation: validation?.share };
+  const given = { target, task, categories, ignore, missing, test, testFile, validation: validation?.share, signal };
   const data =
     kind === "csv" ? await csv(file, { ...given, separator, decimal, thousands }) : await parquet(file, given);
   const { table, inputs, notes } = data;

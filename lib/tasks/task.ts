@@ -77,7 +77,7 @@ export interface Task {
 export const defaultContext = 128;
 
 /** Settings of how a table is read; see `data.csv`. A table requires the target. */
-export type TableReadOptions = Omit<CsvOptions, "target" | "testFile" | "validation" | "seed"> & {
+export type TableReadOptions = Omit<CsvOptions, "target" | "testFile" | "validation" | "seed" | "signal"> & {
   readonly target?: string | undefined;
   /** File whose rows are the test split, of the same kind as the table. */
   readonly testData?: string | undefined;

@@ -556,6 +556,13 @@ describe("what is refused", () => {
     );
   });
 
+  it("goes on no more when the signal is aborted", async () => {
+    const controller = new AbortController();
+    const reading = data.csv(housesFile, { target: "price", signal: controller.signal });
+    controller.abort(new Error("enough"));
+    await expect(reading).rejects.toThrow("enough");
+  });
+
   it("a file that changes while it is read", async () => {
     const changing = file("x,y\n1,2\n3,4\n");
     const reading = data.csv(changing, { target: "y", testFile: changing });
