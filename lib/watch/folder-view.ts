@@ -1,5 +1,5 @@
 import { readdir } from "node:fs/promises";
-import { join, relative } from "node:path";
+import { basename, join, relative } from "node:path";
 import type { FolderMessage, RunRow, StudyRow } from "./messages.js";
 import { RunView } from "./run-view.js";
 import { StudyView } from "./study-view.js";
@@ -138,7 +138,7 @@ export class FolderView {
     if (isRun || names.has("study.json")) {
       if (found.size >= maxEntries) return true;
       found.add(path);
-      const name = relative(this.path, path) || ".";
+      const name = relative(this.path, path) || basename(path);
       if (!this.#entries.has(path))
         this.#entries.set(path, new (isRun ? RunView : StudyView)(this.#nextId++, path, name));
       return true;

@@ -56,7 +56,7 @@ describe("the files", () => {
       /^native\/vendor\/node-addon-api\/LICENSE\.md$/,
       /^examples\/[\w-]+\.js$/,
       /^examples\/draw-digits\/[\w-]+\.(html|js|md|mjs)$/,
-      /^docs\/([\w-]+\.md|figures\/[\w-]+\.svg)$/,
+      /^docs\/([\w-]+\.md|figures\/[\w-]+\.(svg|png))$/,
       /^bench\/peers\/torch_peer\.py$/,
       /^scripts\/(install|build-addon|compile-addon|compile|gyp)\.mjs$/,
       /^(package\.json|binding\.gyp|README\.md|CHANGELOG\.md|LICENSE|THIRD-PARTY-LICENSES)$/,

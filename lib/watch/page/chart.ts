@@ -47,6 +47,9 @@ export interface ChartOptions {
 /** More lines get neither raw values nor ranges, which would hide each other. */
 const maxDetailed = 4;
 
+/** Label of the line at the pointer. The other charts show the same run. */
+let pointedAt = "";
+
 /** A figure with curves, a line of text with the value at the pointer, and a table with the main values. */
 export class Chart {
   readonly root: HTMLElement;
@@ -214,7 +217,10 @@ export class Chart {
 
   /** Asks for another part of the axis. Returns null, as uPlot expects of a listener. */
   #zoom(zoom: Zoom | undefined): null {
-    this.#options.onZoom?.(zoom && { from: Math.max(0, zoom.from), to: zoom.to });
+    const round = (value: number) => (this.#view.axis === "step" ? Math.round(value) : value);
+    const [from, to] = [Math.max(0, round(zoom?.from ?? 0)), round(zoom?.to ?? 0)];
+    // Half a step cannot be shown.
+    if (zoom === undefined || to > from) this.#options.onZoom?.(zoom && { from, to });
     return null;
   }
 
@@ -231,12 +237,14 @@ export class Chart {
       const at = indexNear(line.x, x);
       const [lineX, y] = [line.x[at], line.y[at]];
       if (lineX === undefined || y === undefined || !(plot.series[1 + i * perLine]?.show ?? false)) continue;
-      const distance = isOver ? Math.abs(plot.valToPos(y, "y") - top) : i;
+      const distance = isOver ? Math.abs(plot.valToPos(y, "y") - top) : line.label === pointedAt ? -1 : i;
       if (nearest === undefined || distance < nearest.distance) nearest = { distance, line, x: lineX, y };
     }
     if (!nearest) return "";
-    const name = this.#lines.length > 1 ? `${nearest.line.label} · ` : "";
-    return `${name}${this.#formatX(nearest.x)} · ${this.#format(nearest.y)}`;
+    if (isOver) pointedAt = nearest.line.label;
+    const name = this.#lines.length > 1 ? `${nearest.line.label}, ` : "";
+    const unit = this.#view.axis === "step" ? "step " : "";
+    return `${name}${unit}${this.#formatX(nearest.x)}: ${this.#format(nearest.y)}`;
   }
 
   /** Describes the chart in words, for a screen reader. */
@@ -305,7 +313,7 @@ function bandOf({ look, range }: Line, index: number): uPlot.Band[] {
   return [{ series: [main + 3, main + 2], fill: transparent(resolved(look.color), 0.14) }];
 }
 
-/** Returns the ticks 1, 2 and 5 of each decade, or if they are many, the powers of ten. */
+/** Returns the ticks 1, 2 and 5 of each decade; all digits if they are few, and powers of ten if they are many. */
 function logTicks(min: number, max: number): number[] {
   const decades = Array.from(
     { length: Math.floor(Math.log10(max)) - Math.floor(Math.log10(min)) + 1 },
@@ -313,6 +321,8 @@ function logTicks(min: number, max: number): number[] {
   );
   const isInside = (value: number) => value >= min && value <= max;
   const fine = decades.flatMap((decade) => [decade, 2 * decade, 5 * decade]).filter(isInside);
+  if (fine.length < 3)
+    return decades.flatMap((decade) => [1, 2, 3, 4, 5, 6, 8].map((digit) => digit * decade)).filter(isInside);
   if (fine.length <= 7) return fine;
   const every = Math.ceil(decades.length / 7);
   return decades.filter((decade, i) => i % every === 0 && isInside(decade));

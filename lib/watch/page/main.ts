@@ -14,6 +14,8 @@ const shownAtFirst = 8;
 const requestEvery = 700;
 /** Fields that have no chart of their own. */
 const withoutChart = ["skipped", "items"];
+/** Fields without noise. A mean would hide the steps in their curves. */
+const notSmoothed = ["learningRate", "memory"];
 /** Fields in bytes. */
 const isBytes = (name: string) => /bytes|memory/i.test(name);
 
@@ -246,7 +248,8 @@ class Page {
     const ofField = (name: string) =>
       lines((id, options) => {
         const curves = loaded(id);
-        return curves && lineOf(curves, name, options);
+        const smoothing = notSmoothed.includes(name) ? 0 : options.smoothing;
+        return curves && lineOf(curves, name, { ...options, smoothing });
       });
     const ofEvaluations = (name: "loss" | "accuracy") =>
       lines((id, options) => {
