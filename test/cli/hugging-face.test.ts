@@ -100,9 +100,18 @@ describe.each(["olmo-7b", "olmo2-1b"])("the model %s", (layout) => {
   });
 });
 
-test("is exported with its tokenizer", async () => {
-  await passes("export", "--model", "hf:olmo2-1b", "--to", "safetensors", "--out", "again.safetensors");
-  const header = readFileSync(join(cwd, "again.safetensors")).subarray(8, 60_000).toString("latin1");
+test("is exported into a folder that is read again, and with its tokenizer", async () => {
+  const out = "tuned/model.safetensors";
+  await passes("export", "--checkpoint", "run-olmo2-1b", "--to", "safetensors", "--out", out);
+  for (const name of ["config.json", "tokenizer.json", "tokenizer_config.json"])
+    cpSync(join(cwd, "olmo2-1b", name), join(cwd, "tuned", name));
+  const options = ["--prompt", "The step", "--tokens", "6", "--temperature", "0"];
+  const [tuned, run] = [
+    await passes("generate", "hf:tuned", ...options),
+    await passes("generate", "run-olmo2-1b", ...options),
+  ];
+  expect(tuned.stdout).toBe(run.stdout);
+  const header = readFileSync(join(cwd, out)).subarray(8, 60_000).toString("latin1");
   expect(header).toContain('\\"kind\\":\\"huggingface\\"');
   expect(header).toContain("model.layers.1.self_attn.q_norm.weight");
 });
