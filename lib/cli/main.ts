@@ -2,7 +2,7 @@
 import { CommanderError } from "commander";
 import { exitCode, reportFailure } from "./failure.js";
 import { tell } from "./output/terminal.js";
-import { createProgram } from "./program.js";
+import { createProgram, namedByFlag } from "./program.js";
 
 async function main(argv: readonly string[]): Promise<number> {
   const program = await createProgram(argv);
@@ -12,7 +12,7 @@ async function main(argv: readonly string[]): Promise<number> {
   } catch (error) {
     // Commander has already printed its message.
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.ok : exitCode.usage;
-    return reportFailure(error);
+    return reportFailure(namedByFlag(error, program, argv));
   }
 }
 

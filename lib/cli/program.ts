@@ -1,7 +1,9 @@
 import { Command } from "commander";
+import { describe, StepsizeError } from "../errors.js";
 import { nearest } from "../nearest.js";
 import { version } from "../package-root.js";
 import { printableLines } from "../quoting.js";
+import { flagOf, some } from "./output/text.js";
 import { meantFlag } from "./unknown-option.js";
 
 /** A command of the program. */
@@ -39,6 +41,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: "export",
+    arguments: "[run]",
     description: "write a trained model for other programs",
     define: async (command) => (await import("./commands/export.js")).defineExport(command),
   },
@@ -95,14 +98,43 @@ export const commands: readonly CommandEntry[] = [
   },
 ];
 
+/** The command that the arguments call; `undefined` if there is none. */
+function calledIn(program: Command, argv: readonly string[]): Command | undefined {
+  return program.commands.find((command) => argv.slice(0, 2).includes(command.name()));
+}
+
 /** Returns a line that names the flag or command that was probably meant, for an error of Commander. */
 function hintFor(error: string, program: Command, argv: readonly string[]): string {
   const [, what, given = ""] = /unknown (option|command) '([^']*)'/.exec(error) ?? [];
-  const called = program.commands.find((command) => argv.slice(0, 2).includes(command.name()));
-  const flags = (called ?? program).options.flatMap(({ long }) => long ?? []);
+  const flags = (calledIn(program, argv) ?? program).options.flatMap(({ long }) => long ?? []);
   const names = program.commands.map((command) => command.name());
-  const meant = what === "option" ? meantFlag(given, flags) : what === "command" ? nearest(given, names) : undefined;
+  const meant =
+    what === "option" ? meantFlag(given, [...flags, "--help"]) : what === "command" ? nearest(given, names) : undefined;
   return meant === undefined ? "" : `Did you mean ${meant}?\n`;
+}
+
+/** Returns an error of Commander with what was expected and what came, as in the errors of the commands. */
+function inOurWords(error: string, program: Command, argv: readonly string[]): string {
+  const missing = /^error: option '(?:-\w, )?(--[\w-]+) ([^']*)' argument missing/.exec(error);
+  if (missing) return `error: ${missing[1]}: expected a value after it, ${missing[2]}, got none\n`;
+  const called = calledIn(program, argv);
+  if (called === undefined || !error.startsWith("error: too many arguments")) return error;
+  const taken = called.registeredArguments.length;
+  const expected = taken === 0 ? "none beside flags" : `at most ${some(taken, "argument")} beside flags`;
+  const given = called.args.map((word) => describe(word)).join(" and ");
+  return `error: argument: expected ${expected}, got ${given}; stepsize ${called.name()} --help lists the flags\n`;
+}
+
+/**
+ * Returns an error of the library that begins with the name of an option, such as `threads: expected …`, with the flag in
+ * its place. Other errors are returned as they are.
+ */
+export function namedByFlag(error: unknown, program: Command, argv: readonly string[]): unknown {
+  if (!(error instanceof StepsizeError) || error.code !== "invalid-argument") return error;
+  const fields = calledIn(program, argv)?.options.map((option) => option.attributeName()) ?? [];
+  const named = (word: string) => (fields.includes(word) ? flagOf(word) : word);
+  const message = error.message.replace(/^\w+( and \w+)?(?=: )/, (names) => names.split(" ").map(named).join(" "));
+  return message === error.message ? error : new StepsizeError(error.code, message, { cause: error });
 }
 
 /**
@@ -114,7 +146,10 @@ export async function createProgram(argv: readonly string[]): Promise<Command> {
     .description("Trains neural networks on a fixed budget of steps.")
     .version(version)
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(printableLines(`${text}${hintFor(text, program, argv)}`)) })
+    .configureOutput({
+      outputError: (text, write) =>
+        write(printableLines(`${inOurWords(text, program, argv)}${hintFor(text, program, argv)}`)),
+    })
     .showSuggestionAfterError(false)
     .addHelpText(
       "after",

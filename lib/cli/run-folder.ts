@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isNotFound, StepsizeError } from "../errors.js";
 import { writeAtomically } from "../files/atomic-file.js";
@@ -158,6 +158,7 @@ export class RunFolder {
  * @throws UsageError if it is not empty; StepsizeError `invalid-file` if it cannot be read
  */
 export async function expectEmpty(path: string): Promise<void> {
+  await expectNoFile("--run", path);
   const names = (await namesIn(path)) ?? [];
   if (names.every((name) => lockName.test(name))) return;
   throw new UsageError(
@@ -212,6 +213,7 @@ export async function makeNumberedFolder(parent: string): Promise<string> {
  * @throws StepsizeError `invalid-state` if another process has the lock
  */
 export async function openRunFolder(path: string): Promise<RunFolder> {
+  await expectNoFile("--resume", path);
   const names = await namesIn(path);
   if (names === undefined) throw new UsageError(`--resume: expected the folder of a run, ${path} does not exist`);
   if (!names.includes("config.json"))
@@ -229,6 +231,12 @@ export async function runSettingsOf(checkpoint: string): Promise<Readonly<TrainV
   const folder = dirname(dirname(checkpoint));
   if (!(await namesIn(folder))?.includes("config.json")) return undefined;
   return (await readConfig(join(folder, "config.json"))).values;
+}
+
+/** @throws UsageError if there is a file at the path of a folder */
+async function expectNoFile(flag: string, path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found && !found.isDirectory()) throw new UsageError(`${flag}: expected a folder, ${path} is a file`);
 }
 
 /** Lists the names in a folder; `undefined` if it does not exist. */

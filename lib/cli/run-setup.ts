@@ -1,3 +1,4 @@
+import { StepsizeError } from "../errors.js";
 import { type Device, openDevice } from "../native/index.js";
 import {
   assembleRun,
@@ -114,6 +115,9 @@ export async function startFromWeights(
     return `starting from the weights in ${folder}`;
   }
   if (weights === undefined) return undefined;
-  await loadWeights(model, weights, { classifier });
+  await loadWeights(model, weights, { classifier }).catch((error: unknown) => {
+    if (!(error instanceof StepsizeError)) throw error;
+    throw new StepsizeError(error.code, `--weights: ${error.message}`, { cause: error });
+  });
   return `starting from ${weights}${classifier === "skip" ? ", with a new classifier" : ""}`;
 }

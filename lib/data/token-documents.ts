@@ -118,7 +118,7 @@ async function isFile(path: string, entry: Dirent, onSkip: (path: string, why: s
 async function noText(paths: readonly string[]): Promise<never> {
   const [path = ""] = paths;
   if (paths.length === 1 && (await statOf(path)).isDirectory()) {
-    notFound(path, ["text files that are not empty, named *.txt or *.md,"], (await readdir(path)).sort());
+    notFound(path, ["text files named *.txt or *.md that are not empty"], (await readdir(path)).sort());
   }
   throw new StepsizeError("not-found", `${someOf(paths)}: expected text, found only empty files`);
 }

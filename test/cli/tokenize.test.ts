@@ -59,7 +59,7 @@ all                30   3,030          3,000             0.99
     const cwd = withTexts(3);
     const full = await run(["tokenize", "texts", "--out", "texts"], { cwd });
     expect(full.code).toBe(2);
-    expect(full.stderr).toBe('error: out: expected a folder that does not exist or is empty, got "texts"\n');
+    expect(full.stderr).toBe('error: --out: expected a folder that does not exist or is empty, got "texts"\n');
     corpus(cwd, { "texts/bad.md": Buffer.of(0x61, 0xff) });
     const bad = await run(["tokenize", "texts", "--out", "tokens"], { cwd });
     expect(bad.code).toBe(1);
@@ -72,7 +72,7 @@ all                30   3,030          3,000             0.99
     mkdirSync(join(cwd, "texts"));
     const { code, stderr } = await run(["tokenize", "texts", "--out", "tokens"], { cwd });
     expect(code).toBe(1);
-    expect(stderr).toContain("texts: looked for text files that are not empty, named *.txt or *.md,");
+    expect(stderr).toContain("texts: looked for text files named *.txt or *.md that are not empty; the folder");
   });
 
   test("leaves nothing behind if it is interrupted", async () => {

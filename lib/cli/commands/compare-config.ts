@@ -106,7 +106,7 @@ function labelOf(flags: Readonly<Record<string, unknown>>, file?: string) {
   return ([field, ...rest]: readonly PropertyKey[]): string => {
     if (field === undefined) return file ?? "study";
     if (file !== undefined && !(String(field) in flags)) return `${file}: ${pathInWords([field, ...rest])}`;
-    return `${flagOf(String(field))}${pathInWords(rest)}`;
+    return `${flagOf(String(field))}${typeof rest[0] === "string" ? "." : ""}${pathInWords(rest)}`;
   };
 }
 

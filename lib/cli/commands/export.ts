@@ -9,7 +9,7 @@ import { addFlags, addJson, choiceField, type Fields, fromFlags, help, switchFie
 import { UsageError } from "../failure.js";
 import { print, printJson, tell } from "../output/terminal.js";
 import { count, some } from "../output/text.js";
-import { checkSaved, openSaved, pretrainedField, type SavedModel, savedFields } from "../saved.js";
+import { checkSaved, openSaved, pretrainedField, type SavedModel, savedFields, withRun } from "../saved.js";
 
 const formats = ["safetensors", "onnx"] as const;
 
@@ -47,16 +47,16 @@ any number of items. Its input is called input: images [batch, height, width,
 channels], or ids [batch, context] of type int32. Its output is called output.
 
 Examples:
-  stepsize export --checkpoint runs/1 --to safetensors
-  stepsize export --checkpoint runs/1 --to onnx --with-preprocessing
-  stepsize export --checkpoint runs/1/checkpoints/step-450.safetensors \\
+  stepsize export runs/1 --to safetensors
+  stepsize export runs/1 --to onnx --with-preprocessing
+  stepsize export runs/1/checkpoints/step-450.safetensors \\
     --to safetensors --out weights.safetensors`,
     )
     .action(exportCommand);
 }
 
-async function exportCommand(flags: Record<string, unknown>): Promise<void> {
-  const values = checkSaved(fields, fromFlags(fields, flags));
+async function exportCommand(run: string | undefined, flags: Record<string, unknown>): Promise<void> {
+  const values = checkSaved(fields, fromFlags(fields, withRun(run, flags)));
   const { to, out = `model.${to}`, precision, withPreprocessing = false } = values;
   if (to === undefined) throw new UsageError(`--to: expected one of ${formats.join(", ")}, got none`);
   if (to === "onnx" && precision !== undefined)

@@ -296,10 +296,10 @@ export function completeConfig(
     throw new UsageError(`${label("weights")}: expected none with --model hf:<dir>, which has weights`);
   for (const field of ["evaluationItems", "keep", "patience"])
     if (given[field] !== undefined && given["evaluateEvery"] === undefined)
-      throw new UsageError(`${label(field)}: expected only with --evaluate-every`);
+      throw new UsageError(`${label(field)}: expected only with --evaluate-every, which is missing`);
   const holdsBack = given["evaluateEvery"] !== undefined && !isText && !isResumed;
   if (given["classifier"] !== undefined && given["weights"] === undefined)
-    throw new UsageError(`${label("classifier")}: expected only with --weights`);
+    throw new UsageError(`${label("classifier")}: expected only with --weights, which is missing`);
   const schedule = makeSchedule(
     name,
     { ...scheduleDefaults(name, isText ? maxLr.text : maxLr.images, budget), ...given, budget },
