@@ -61,6 +61,7 @@ Examples:
   stepsize train
   stepsize train --model resnet20 --data cifar10:path/to/folder --budget 8000 \\
     --augment --schedule uba --phi 5
+  stepsize train --data images:path/to/pictures --size 64 --epochs 10
   stepsize train --model mlp --optimizer sgd --max-lr 0.05 --epochs 3 \\
     --evaluate-every 200
   stepsize train --model resnet20 --weights cifar100.safetensors \\
