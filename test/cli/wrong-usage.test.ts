@@ -144,7 +144,10 @@ const cases: Readonly<Record<string, readonly (readonly [line: string, message: 
     ["evaluate a b", 'error: argument: expected at most 1 argument beside flags, got "a" and "b"'],
     ["evaluate none", "--checkpoint: expected a file or folder, none does not exist"],
     ["evaluate no-run", "--checkpoint: expected the folder of a run with a checkpoint, no-run has none"],
-    ["evaluate no-run --split tst", '--split: expected one of train, validation, test, got "tst"; did you mean test?'],
+    [
+      "evaluate no-run --split tst",
+      '--split: expected one of train, validation, test, all, got "tst"; did you mean test?',
+    ],
     ["evaluate no-run --batch 0", "--batch: expected a whole number of at least 1, got 0"],
   ],
   predict: [
