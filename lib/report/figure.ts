@@ -20,7 +20,8 @@ export function drawFigure({ plot, title, standalone = false }: FigureOptions): 
     height: 300,
     marginTop: 30,
     marginLeft: 62,
-    marginRight: 20,
+    // Half of a label such as 1,000,000 at the end of the axis.
+    marginRight: 36,
     marginBottom: 36,
     style: { fontSize: "12px", overflow: "visible" },
     ...plot,

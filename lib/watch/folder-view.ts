@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 import type { FolderMessage, RunRow, StudyRow } from "./messages.js";
@@ -14,6 +15,8 @@ const lookEvery = 1000;
 const restEvery = 3;
 
 type Entry = RunView | StudyView;
+
+const server = randomUUID();
 
 /** All runs and studies of a folder. It is read only while somebody listens. */
 export class FolderView {
@@ -45,7 +48,7 @@ export class FolderView {
   listen(listener: (message: FolderMessage) => void): () => void {
     this.#listeners.add(listener);
     const known = [...this.#entries.values()].filter(({ isRead }) => isRead);
-    listener(this.#message(known, []));
+    listener({ ...this.#message(known, []), isFirst: true });
     // The first look is a full one, because nobody looked while nobody listened.
     this.#looks = 0;
     this.#schedule(0);
@@ -117,7 +120,8 @@ export class FolderView {
       if (entry.kind === "run") runs.push(entry.row);
       else studies.push(entry.row);
     const waiting = [...this.#entries.values()].filter(({ isRead }) => !isRead).length;
-    return { folder: this.path, exists: this.#exists, waiting, runs, studies, removed };
+    const { path: folder } = this;
+    return { server, isFirst: false, folder, exists: this.#exists, waiting, runs, studies, removed };
   }
 
   /** Finds new folders, and returns the ids of those that are gone. */

@@ -66,6 +66,10 @@ export interface StudyRow {
 
 /** Everything that the page lists. */
 export interface FolderMessage {
+  /** Identifies the process of the server. Ids of runs are valid only for it. */
+  readonly server: string;
+  /** Whether this is the first message of a connection: what it does not have is gone, or not read yet. */
+  readonly isFirst: boolean;
   readonly folder: string;
   /** Whether the folder exists. */
   readonly exists: boolean;

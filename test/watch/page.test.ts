@@ -159,7 +159,12 @@ describe.skipIf(chromiumPath === undefined)(`the page in a browser${withoutChrom
   async function open(url: URL, options = {}): Promise<Page> {
     const page = await browser().newPage(options);
     page.on("pageerror", (error) => problems.push(error.message));
-    page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
+    // A connection that fails is reported too, as when the command ends.
+    const isProblem = (text: string) => !text.includes("net::ERR_");
+    page.on(
+      "console",
+      (message) => message.type() === "error" && isProblem(message.text()) && problems.push(message.text()),
+    );
     page.on("request", (sent) => new URL(sent.url()).host !== url.host && problems.push(`request of ${sent.url()}`));
     await page.goto(String(url));
     return page;
@@ -216,6 +221,24 @@ describe.skipIf(chromiumPath === undefined)(`the page in a browser${withoutChrom
     await page.getByText("Run 1: diverged").waitFor({ state: "attached" });
     await page.getByRole("button", { name: "Details of run 1" }).click();
     await page.getByText(error).waitFor();
+    await page.close();
+  });
+
+  test("goes on after the command was started again, although runs are counted anew", async () => {
+    const runs = folder();
+    makeRun(runs, "2", { records: 4, result: { status: "completed" } });
+    const url = await watch(runs);
+    const page = await open(url);
+    await row(page, "2").getByText("finished").waitFor();
+    const { child, done } = started.at(-1) ?? expect.unreachable();
+    child.kill("SIGINT");
+    await done;
+    await page.getByText("Connection lost").waitFor();
+    makeRun(runs, "1", { records: 7, result: { status: "interrupted" } });
+    started.push(start(["watch", runs, "--port", url.port]));
+    await row(page, "1").getByText("interrupted").waitFor();
+    await row(page, "1").getByRole("cell", { name: "7", exact: true }).waitFor();
+    await row(page, "2").getByText("finished").waitFor();
     await page.close();
   });
 

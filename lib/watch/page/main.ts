@@ -31,6 +31,7 @@ class Page {
   readonly #detail: Detail;
   readonly #studies: Studies;
   #isFirst = true;
+  #server: string | undefined;
   #current: number | undefined;
   #axis: "step" | "time" = "step";
   #zoom: Zoom | undefined;
@@ -66,8 +67,16 @@ class Page {
   }
 
   #receive(message: FolderMessage): void {
-    const { runs, studies, removed, waiting } = message;
-    for (const id of removed) {
+    const { runs, studies, removed, waiting, server, isFirst } = message;
+    // A server that was started again has other ids.
+    if (this.#server !== undefined && this.#server !== server) {
+      location.reload();
+      return;
+    }
+    this.#server = server;
+    const sent = new Set([...runs, ...studies].map(({ id }) => id));
+    const missing = isFirst ? [...this.#rows.keys(), ...this.#studyRows.keys()].filter((id) => !sent.has(id)) : [];
+    for (const id of [...removed, ...missing]) {
       this.#rows.delete(id);
       this.#studyRows.delete(id);
       this.#slots.delete(id);
