@@ -46,6 +46,7 @@ struct DeviceOptions {
   int threads = 0;             // 0: as many as the process may use
   std::string instructionSet;  // empty: the best that this CPU supports
   uint64_t stream = 0;         // a caller-owned CUDA stream to work in; 0: a stream of the device's own
+  bool tf32 = false;           // round float32 to TF32 for matrix products and convolutions
 };
 
 // There is not enough memory for the work.

@@ -57,7 +57,7 @@ DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<De
       const auto given = info[0].As<Napi::Object>();
       const Napi::Value index = given.Get("index"), threads = given.Get("threads");
       const Napi::Value limit = given.Get("memoryLimit"), instructionSet = given.Get("instructionSet");
-      const Napi::Value stream = given.Get("stream");
+      const Napi::Value stream = given.Get("stream"), products = given.Get("float32Products");
       if (!index.IsUndefined()) options.index = static_cast<int>(readInteger(index, "index", 0, 1024));
       if (!threads.IsUndefined()) options.threads = static_cast<int>(readInteger(threads, "threads", 1, 1024));
       if (!limit.IsUndefined()) memoryLimit = readInteger(limit, "memoryLimit", 1, int64_t{1} << 50);
@@ -66,6 +66,11 @@ DeviceHandle::DeviceHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<De
         options.instructionSet = instructionSet.As<Napi::String>();
       }
       if (!stream.IsUndefined()) options.stream = readHandle(stream, "stream");
+      if (!products.IsUndefined()) {
+        const std::string kind = products.IsString() ? products.As<Napi::String>().Utf8Value() : "";
+        if (kind != "float32" && kind != "tf32") refuse(env, "float32Products", "\"float32\" or \"tf32\"", products);
+        options.tf32 = kind == "tf32";
+      }
     }
     open_ = std::make_shared<OpenDevice>();
     open_->device = openDevice(options);

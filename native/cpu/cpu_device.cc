@@ -237,6 +237,9 @@ std::vector<std::pair<std::string, std::string>> describeBackend() {
 
 std::unique_ptr<Device> openDevice(const DeviceOptions& options) {
   if (options.stream != 0) throw CallError("stream: the CPU has no streams");
+  if (options.tf32)
+    throw CallError(
+        "float32Products: expected \"float32\" on a CPU, got \"tf32\"; TF32 needs the tensor cores of a GPU");
   if (options.index != 0) throw CallError("index: there is one CPU device, 0; got " + std::to_string(options.index));
   const int threads = options.threads > 0 ? options.threads : cpu::availableThreads();
   std::string names;

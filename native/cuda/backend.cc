@@ -118,7 +118,7 @@ std::unique_ptr<Device> openDevice(const DeviceOptions& options) {
   const cuda::CurrentDevice current(options.index);
   try {
     current.expectChosen();
-    return std::make_unique<cuda::CudaDevice>(options.index, options.stream);
+    return std::make_unique<cuda::CudaDevice>(options.index, options.stream, options.tf32);
   } catch (const cuda::CudaError& error) {
     cuda::rethrow(error);
   }

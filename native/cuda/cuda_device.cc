@@ -40,7 +40,8 @@ void rethrow(const CudaError& error) {
   throw CallError(error.what());
 }
 
-CudaDevice::CudaDevice(int index, uint64_t othersStream) : index_(index), stream_(othersStream) {
+CudaDevice::CudaDevice(int index, uint64_t othersStream, bool tf32)
+    : index_(index), tf32_(tf32), stream_(othersStream) {
   check(cudaGetDeviceProperties(&properties_, index), "the device's properties");
   maxBlocks_ = static_cast<unsigned>(properties_.multiProcessorCount * properties_.maxBlocksPerMultiProcessor) * kWaves;
   completion_ = std::make_unique<Completion>(index, stream_.get());
@@ -386,7 +387,8 @@ std::vector<std::pair<std::string, std::string>> CudaDevice::describe() const {
           {"memory", memory},
           {"l2Bytes", std::to_string(properties_.l2CacheSize)},
           {"multiprocessors", std::to_string(properties_.multiProcessorCount)},
-          {"computeCapability", std::to_string(properties_.major) + "." + std::to_string(properties_.minor)}};
+          {"computeCapability", std::to_string(properties_.major) + "." + std::to_string(properties_.minor)},
+          {"float32Products", tf32_ ? "tf32" : "float32"}};
 }
 
 }  // namespace stepsize::cuda

@@ -22,8 +22,8 @@ std::string endedBy(cudaError_t code);
 // A CUDA device with its stream, memory pools and journal.
 class CudaDevice final : public Device {
  public:
-  // `othersStream` is a caller-owned stream to work in, or 0.
-  CudaDevice(int index, uint64_t othersStream);
+  // `othersStream` is a caller-owned stream to work in, or 0. `tf32` says whether products of float32 are in TF32.
+  CudaDevice(int index, uint64_t othersStream, bool tf32);
   ~CudaDevice() override;
 
   void* acquire(int64_t bytes) override;
@@ -58,6 +58,7 @@ class CudaDevice final : public Device {
     return stream_.get();
   }
   unsigned maxBlocks() const { return maxBlocks_; }
+  bool usesTf32() const { return tf32_; }
   TableCache& tables() { return tables_; }
   DeviceMemory scratch(size_t bytes);
   // Allows a kernel this much dynamic shared memory, or as much as the device has, and asks for as little L1 cache as
@@ -86,6 +87,7 @@ class CudaDevice final : public Device {
   DeviceMemory acquireFrom(PiecePool& pool, size_t bytes);
 
   const int index_;
+  const bool tf32_;
   cudaDeviceProp properties_ = {};
   unsigned maxBlocks_ = 0;
   std::unordered_set<const void*> allowedShared_;  // kernels that may use the shared memory they need

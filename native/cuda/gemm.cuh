@@ -1,5 +1,6 @@
 // The matrix product of the CUDA backend: C[m,n] = A[m,k] · B[k,n], summed in float32. bfloat16 operands are multiplied
-// on tensor cores and float32 operands by fused multiply-adds (gemm_sums.cuh). Operands are read through loaders
+// on tensor cores. float32 operands are multiplied by fused multiply-adds, or rounded to TF32 and multiplied on tensor
+// cores if the device was opened with that (gemm_sums.cuh). Operands are read through loaders
 // (gemm_operands.cuh), so that convolutions use the same kernel.
 //
 // A block computes a tile of C, and each warp keeps a part of it in registers. Tiles of A and B pass through shared
@@ -15,9 +16,11 @@
 //
 // The loop over stages has 2.0 to 2.5 instructions per mma for dense operands in tiles of 128 × 128 and more: one mma,
 // a quarter of a load of fragments, and for each 16-byte chunk its copy and the addition to its address. Windows of
-// images take 2.5 to 4.9, small tiles 3.9 for dense operands and up to 8 for windows. The scheduler of a warp issues an
+// images take 2.5 to 4.9, small tiles 3.9 for dense operands and up to 8 for windows. TF32 takes one more to round, and
+// up to two more in small tiles and for operands whose neighbours are lines. The scheduler of a warp issues an
 // instruction per cycle, and the tensor core of the warp takes about 6 cycles for an mma. In small tiles the shared
-// memory takes 12 of the scheduler's cycles for an mma (see Product), so that instructions are not what limits them.
+// memory takes 12 of the scheduler's cycles for an mma (see the kinds of products), so that instructions are not what
+// limits them.
 #pragma once
 
 #include "../epilogue.h"
@@ -34,31 +37,36 @@ struct GemmShape {
   int slice;  // the length of a slice of k
 };
 
-// How operands of a type are multiplied, and the tiles of C for blocks (gemm_tiles.h chooses among them).
+// The kinds of products: the type of the operands, how they are multiplied, and the tiles of C for blocks (gemm_tiles.h
+// chooses among them).
 //
 // For each mma, tensor cores need about 1.6 cycles of a multiprocessor. Shared memory needs, per mma of a warp, 4
 // cycles for each fragment that is loaded and 1 for each 128 bytes that are copied into it. Together, as shares of the
 // tensor cores' time: 86 % in a huge tile, 94 % in a large one, 102 % in a tall or wide one, 188 % in a small one.
-template <class Element>
-struct Product;
-template <>
-struct Product<float> {
-  using LargeTile = BlockTile<128, 128, 4, 4, 1>;
-  using TallTile = BlockTile<128, 64, 4, 2, 2>;
-  using SmallTile = BlockTile<64, 64, 2, 2, 4>;
+struct Float32Product {
+  using Element = float;
+  using LargeTile = BlockTile<128, 128, 4, 4, 1, Float32Product>;
+  using TallTile = BlockTile<128, 64, 4, 2, 2, Float32Product>;
+  using SmallTile = BlockTile<64, 64, 2, 2, 4, Float32Product>;
   template <class A, class B, class Tile>
   using Sums = FmaSums<A, B, Tile>;
 };
-template <>
-struct Product<BFloat16> {
-  using HugeTile = BlockTile<256, 128, 4, 2, 1>;
-  using LargeTile = BlockTile<128, 128, 2, 2, 2>;
-  using TallTile = BlockTile<256, 64, 4, 1, 2>;
-  using WideTile = BlockTile<64, 256, 1, 4, 2>;
-  using SmallTile = BlockTile<64, 64, 2, 2, 4>;
+template <class T, class Kind>
+struct TensorCoreProduct {
+  using Element = T;
+  using HugeTile = BlockTile<256, 128, 4, 2, 1, Kind>;
+  using LargeTile = BlockTile<128, 128, 2, 2, 2, Kind>;
+  using TallTile = BlockTile<256, 64, 4, 1, 2, Kind>;
+  using WideTile = BlockTile<64, 256, 1, 4, 2, Kind>;
+  using SmallTile = BlockTile<64, 64, 2, 2, 4, Kind>;
   template <class A, class B, class Tile>
   using Sums = TensorCoreSums<A, B, Tile>;
 };
+struct Tf32Product : TensorCoreProduct<float, Tf32Product> {
+  // Two warps instead of four load and round less for each mma.
+  using SmallTile = BlockTile<64, 64, 1, 2, 6, Tf32Product>;
+};
+struct BFloat16Product : TensorCoreProduct<BFloat16, BFloat16Product> {};
 
 // The tile of C of a block. Blocks that run at the same time take eight rows of tiles, column by column, so that what
 // they read of A and B is in the L2 cache for all of them. If blocks took whole rows of tiles of a wide C, each row
@@ -166,7 +174,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   for (int stage = 0; stage < kStages - 1; stage++)
     copyStage(begin + stage * kStageDepth<Element>, stage * stageElements);
 
-  typename Product<Element>::template Sums<A, B, Tile> sums(lineA, lineB);
+  typename Tile::Product::template Sums<A, B, Tile> sums(lineA, lineB);
   // The places of the stage that is multiplied and of the one that is free.
   int place = 0, free = (kStages - 1) * stageElements;
 #pragma unroll 1

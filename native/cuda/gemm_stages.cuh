@@ -16,9 +16,11 @@ constexpr int kChunk = kChunkBytes / static_cast<int>(sizeof(Element));
 template <class Element>
 constexpr int kStageDepth = kStageBytes / static_cast<int>(sizeof(Element));
 
-// The tile of C of a block, and how the block divides it among warps along the rows and along the columns.
-template <int Rows, int Columns, int WarpsA, int WarpsB, int Blocks>
+// The tile of C of a block, and how the block divides it among warps along the rows and along the columns. `Kind` is
+// the kind of product (gemm.cuh).
+template <int Rows, int Columns, int WarpsA, int WarpsB, int Blocks, class Kind>
 struct BlockTile {
+  using Product = Kind;
   static constexpr int kRows = Rows, kColumns = Columns;  // the lines of A and of B
   static constexpr int kWarpsA = WarpsA, kWarpsB = WarpsB;
   static constexpr int kThreads = WarpsA * WarpsB * 32;
@@ -41,11 +43,12 @@ struct StageTile {
   static constexpr int kRow = kAlongLines ? Lines : kStageDepth<Element>;  // elements of a row
   Element* elements;
 
-  // The offset of the chunk that contains an element.
+  // The offset of the chunk that contains an element. Along lines, a warp reads eight rows of bfloat16 at once, or four
+  // rows of float32 with two chunks each.
   __device__ static int offset(int line, int depth) {
     constexpr int size = kChunk<Element>;
     if constexpr (kAlongLines)
-      return depth * Lines + ((line / size) ^ (depth & 7)) * size;
+      return depth * Lines + ((line / size) ^ (depth * (8 / size) & 7)) * size;
     else
       return line * kStageDepth<Element> + ((depth / size) ^ (line >> 1 & 3)) * size;
   }

@@ -1,5 +1,5 @@
-// The sums that a block of a matrix product (gemm.cuh) keeps in registers: in float32 by fused multiply-adds, in
-// bfloat16 on tensor cores. Both add the product of one stage after the other, and store the tile of C at the end.
+// The sums that a block of a matrix product (gemm.cuh) keeps in registers: by fused multiply-adds, or on tensor cores.
+// Both add the product of one stage after the other, and store the tile of C at the end.
 #pragma once
 
 #include "gemm_stages.cuh"
@@ -8,9 +8,9 @@
 
 namespace stepsize::cuda {
 
-// The sums of a product in float32, by fused multiply-adds: tensor cores have no operation of this
-// precision. Each thread has 4 × 8 sums of its warp's part of the tile of C. That is 32 multiply-adds for 12 numbers
-// from shared memory, which the lanes of a row or column share.
+// The sums of a product in float32, by fused multiply-adds: tensor cores have no operation of this precision. Each
+// thread has 4 × 8 sums of its warp's part of the tile of C. That is 32 multiply-adds for 12 numbers from shared
+// memory, which the lanes of a row or column share.
 template <class A, class B, class Tile>
 struct FmaSums {
   static constexpr int kLanesA = 8, kLanesB = 4;  // lanes of a warp along the rows and columns of C
@@ -113,42 +113,72 @@ struct FmaSums {
   }
 };
 
+// The depths of an mma: two chunks, 16 elements of bfloat16 or eight of float32.
+template <class Element>
+constexpr int kMmaDepth = 2 * kChunk<Element>;
+
 // The places in a stage from which a warp loads its fragments of an operand. Chunks are permuted, so an address is not
 // the sum of a part per line and a part per depth. A lane keeps as few offsets as there are combinations, and adds
 // constants to them: two if depths are neighbours, one for each 16 lines otherwise. LinesFirst is the order of the
 // blocks of a fragment, see loadFragments.
+//
+// loadMatrices transposes elements of 16 bits only. If lines of float32 are neighbours, a lane loads its four elements
+// one by one.
 template <class Tile, int Fragments, bool LinesFirst>
 class FragmentPlaces {
-  static constexpr bool kAlongLines = Tile::kAlongLines;
-  static constexpr int kSteps = kStageDepth<BFloat16> / 16;
-  static constexpr int kOffsets = kAlongLines ? Fragments : kSteps;
+  using Element = typename Tile::Element;
+  static constexpr bool kAlongLines = Tile::kAlongLines, kOneByOne = kAlongLines && !isBFloat16<Element>;
+  static constexpr int kOffsets = kAlongLines ? Fragments : kStageDepth<Element> / kMmaDepth<Element>;
   int offsets[kOffsets];  // in bytes
 
  public:
   __device__ explicit FragmentPlaces(int line) {
     const int lane = static_cast<int>(threadIdx.x) % 32, within = lane % 8, block = lane / 8;
-    const int first = block % 2 * 8, second = block / 2 * 8;
-    const int ownLine = line + (LinesFirst ? first : second), ownDepth = LinesFirst ? second : first;
+    const int first = block % 2, second = block / 2;
+    const int ownLine = line + (LinesFirst ? first : second) * 8;
+    const int ownDepth = (LinesFirst ? second : first) * kChunk<Element>;
 #pragma unroll
     for (int i = 0; i < kOffsets; i++)
-      offsets[i] = 2 * (kAlongLines ? Tile::offset(ownLine + i * 16, ownDepth + within)
-                                    : Tile::offset(ownLine + within, ownDepth + i * 16));
+      offsets[i] = static_cast<int>(sizeof(Element)) *
+                   (kOneByOne     ? Tile::offset(line + lane / 4 + i * 16, lane % 4) + lane / 4 % kChunk<Element>
+                    : kAlongLines ? Tile::offset(ownLine + i * 16, ownDepth + within)
+                                  : Tile::offset(ownLine + within, ownDepth + i * kMmaDepth<Element>));
   }
 
-  // Loads 16 lines and 16 depths: the fragment-th of the warp, at the step-th 16 depths of the stage.
+  // Loads 16 lines and the depths of an mma: the fragment-th of the warp, at the step-th depths of the stage. float32
+  // is rounded to TF32.
   __device__ void load(const Tile& tile, int fragment, int step, uint32_t (&r)[4]) const {
-    if constexpr (kAlongLines)
-      loadMatrices<true>(r, tile.after(offsets[fragment]) + Tile::offset(0, step * 16));
-    else
-      loadMatrices<false>(r, tile.after(offsets[step]) + Tile::offset(fragment * 16, 0));
+    const int depths = Tile::offset(0, step * kMmaDepth<Element>);
+    if constexpr (kOneByOne) {
+      // Fragments begin at multiples of 16 lines, so eight lines further one bit of the place is set.
+      const int place = offsets[fragment], eightLines = Tile::offset(8, 0) * static_cast<int>(sizeof(Element));
+      const float *first = tile.after(place) + depths, *second = tile.after(place ^ eightLines) + depths;
+      const int nextDepths = Tile::offset(0, kChunk<Element>);
+      r[0] = roundedToTf32(*first);
+      r[LinesFirst ? 1 : 2] = roundedToTf32(*second);
+      r[LinesFirst ? 2 : 1] = roundedToTf32(first[nextDepths]);
+      r[3] = roundedToTf32(second[nextDepths]);
+    } else {
+      if constexpr (kAlongLines)
+        loadMatrices<true>(r, tile.after(offsets[fragment]) + depths);
+      else
+        loadMatrices<false>(r, tile.after(offsets[step]) + Tile::offset(fragment * 16, 0));
+      if constexpr (!isBFloat16<Element>) {
+#pragma unroll
+        for (uint32_t& word : r) word = roundedToTf32(floatOfBits(word));
+      }
+    }
   }
 };
 
-// The sums of a product in bfloat16, on tensor cores. Each warp keeps a part of the tile of C as mma fragments of 16
-// rows by 8 columns. A warp with 64 × 64 sums loads 1/8 of a fragment of A and of B for each mma. The tensor cores of a
-// multiprocessor need about 1.6 cycles for an mma, and shared memory one for the fragments and a half for the copies.
+// The sums of a product on tensor cores, of bfloat16 or of float32 that is rounded to TF32. Each warp keeps a part of
+// the tile of C as mma fragments of 16 rows by 8 columns. A warp with 64 × 64 sums loads 1/8 of a fragment of A and of
+// B for each mma. The tensor cores of a multiprocessor need about 1.6 cycles for an mma, and shared memory one for the
+// fragments and a half for the copies. Both types have the same bytes in a fragment and take the same time for it, in
+// which TF32 multiplies half as many elements.
 template <class A, class B, class Tile>
 class TensorCoreSums {
+  using Element = typename A::Element;
   using TileA = StageTile<A, Tile::kRows>;
   using TileB = StageTile<B, Tile::kColumns>;
   static constexpr int kFragmentsA = Tile::kLinesA / 16, kFragmentsB = Tile::kLinesB / 16;
@@ -164,7 +194,7 @@ class TensorCoreSums {
   // Adds the product of a stage.
   __device__ void multiply(const TileA& a, const TileB& b) {
 #pragma unroll
-    for (int step = 0; step < kStageDepth<BFloat16> / 16; step++) {
+    for (int step = 0; step < kStageDepth<Element> / kMmaDepth<Element>; step++) {
       uint32_t ofA[kFragmentsA][4], ofB[kFragmentsB][4];
 #pragma unroll
       for (int i = 0; i < kFragmentsA; i++) placesA.load(a, i, step, ofA[i]);
@@ -173,7 +203,8 @@ class TensorCoreSums {
 #pragma unroll
       for (int i = 0; i < kFragmentsA; i++)
 #pragma unroll
-        for (int j = 0; j < kFragmentsB; j++) multiplyAdd(sums[i][2 * j], sums[i][2 * j + 1], ofA[i], ofB[j]);
+        for (int j = 0; j < kFragmentsB; j++)
+          multiplyAdd<!isBFloat16<Element>>(sums[i][2 * j], sums[i][2 * j + 1], ofA[i], ofB[j]);
     }
   }
 

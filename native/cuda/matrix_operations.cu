@@ -41,18 +41,19 @@ void gemmInTiles(CudaDevice& device, const GemmShape& shape, int64_t slices, con
 template <class... Tile>
 struct Tiles {};
 
-// The rate of a tile, see Product. If float32 is multiplied, all tiles are limited by the multiply-adders.
-template <class T, class Tile>
+// The rate of a tile, see the kinds of products. Multiply-adders limit all tiles, tensor cores only the larger ones.
+template <class Tile>
 constexpr TileSize sizeOf() {
+  constexpr bool usesTensorCores = !std::is_same_v<typename Tile::Product, Float32Product>;
   constexpr int area = Tile::kRows * Tile::kColumns;
   const double ofTensorCores = area >= 256 * 128 ? 1 : area >= 128 * 128 ? 0.95 : 0.53;
-  return {Tile::kRows, Tile::kColumns, sizeof(T) == 2 ? ofTensorCores : area >= 128 * 128 ? 1 : 0.9};
+  return {Tile::kRows, Tile::kColumns, usesTensorCores ? ofTensorCores : area >= 128 * 128 ? 1 : 0.9};
 }
 
 template <class A, class B, class C, class Finish, class... Tile>
 void gemmInFastest(CudaDevice& device, const GemmShape& shape, int64_t slices, const A& a, const B& b, const C& c,
                    const Finish& finish, Tiles<Tile...>) {
-  constexpr TileSize sizes[] = {sizeOf<typename A::Element, Tile>()...};
+  constexpr TileSize sizes[] = {sizeOf<Tile>()...};
   int left = fastestTile(shape.m, shape.n, slices, sizes);
   // Calls the one whose turn it is.
   (void)((left-- == 0 && (gemmInTiles<Tile>(device, shape, slices, a, b, c, finish), true)) || ...);
@@ -60,28 +61,28 @@ void gemmInFastest(CudaDevice& device, const GemmShape& shape, int64_t slices, c
 
 // The tiles of products whose C is about as high as wide, or higher, and of those with a long row for each of a few
 // outputs.
-template <class T>
+template <class Product>
 struct TilesOf {
-  using Product = cuda::Product<T>;
-  using Any = Tiles<typename Product::LargeTile, typename Product::TallTile, typename Product::SmallTile>;
-  using Wide = Tiles<typename Product::LargeTile, typename Product::SmallTile>;
+  using Any = Tiles<typename Product::HugeTile, typename Product::LargeTile, typename Product::TallTile,
+                    typename Product::SmallTile>;
+  using Wide = Tiles<typename Product::LargeTile, typename Product::WideTile, typename Product::SmallTile>;
 };
 template <>
-struct TilesOf<BFloat16> {
-  using Product = cuda::Product<BFloat16>;
-  using Any = Tiles<Product::HugeTile, Product::LargeTile, Product::TallTile, Product::SmallTile>;
-  using Wide = Tiles<Product::LargeTile, Product::WideTile, Product::SmallTile>;
+struct TilesOf<Float32Product> {
+  using Product = Float32Product;
+  using Any = Tiles<Product::LargeTile, Product::TallTile, Product::SmallTile>;
+  using Wide = Tiles<Product::LargeTile, Product::SmallTile>;
 };
 
-template <class A, class B, class C, class Finish = NoEpilogue,
-          class Choice = typename TilesOf<typename A::Element>::Any>
+template <class Product, class Choice = typename TilesOf<Product>::Any, class A, class B, class C,
+          class Finish = NoEpilogue>
 void gemm(CudaDevice& device, int64_t m, int64_t n, int64_t k, const A& a, const B& b, const C& c,
-          const Finish& finish = {}, Choice choice = {}) {
+          const Finish& finish = {}) {
   if (m == 0 || n == 0) return;
   const Slices slices(m, n, k);
   const GemmShape shape{index(m, "rows"), index(n, "columns"), index(k, "terms of a sum"),
                         static_cast<int>(slices.length)};
-  gemmInFastest(device, shape, slices.count, a, b, c, finish, choice);
+  gemmInFastest(device, shape, slices.count, a, b, c, finish, Choice{});
 }
 
 // A matrix whose rows are whole chunks of 16 bytes, in its own memory or as a padded copy.
@@ -119,8 +120,9 @@ Epilogue<T> epilogueOf(const Record& record) {
           {static_cast<Activation>(integer(record, attribute::matmul::activation))}};
 }
 
-template <class T>
+template <class Product>
 void matmul(CudaDevice& device, const Record& record) {
+  using T = typename Product::Element;
   const TensorView &a = input(record, 0), &b = input(record, 1), &out = output(record, 0);
   const bool transposeA = integer(record, attribute::matmul::transposeA) != 0;
   const bool transposeB = integer(record, attribute::matmul::transposeB) != 0;
@@ -134,9 +136,9 @@ void matmul(CudaDevice& device, const Record& record) {
   const bool isPlain = !finish.bias && !finish.residual && finish.activate.kind == Activation::none;
   const auto multiply = [&](const auto& rows, const auto& columns) {
     if (isPlain)
-      gemm(device, m, n, k, rows, columns, c);
+      gemm<Product>(device, m, n, k, rows, columns, c);
     else
-      gemm(device, m, n, k, rows, columns, c, finish);
+      gemm<Product>(device, m, n, k, rows, columns, c, finish);
   };
   const auto withA = [&](const auto& rows) {
     if (transposeB)
@@ -227,18 +229,20 @@ ChunkRows<T> weightsFor(CudaDevice& device, const WindowedImages<T>& x, const Te
   return inChunks(device, w.as<const T>(), s[0] * s[1] * s[2], s[3]);
 }
 
-template <class T>
+template <class Product>
 void conv2d(CudaDevice& device, const Record& record) {
+  using T = typename Product::Element;
   const TensorView &x = input(record, 0), &w = input(record, 1), &out = output(record, 0);
   if (out.elements() == 0) return;
   const WindowedImages<T> images = windowsOf<T>(device, record, x, out.shape, w.shape[1], w.shape[2]);
   const ChunkRows<T> weights = weightsFor(device, images, w);
-  gemm(device, pixels(out.shape), out.shape[3], images.length, images.windows,
-       DenseLines<T>{weights.data, images.length}, DenseResult<T>{out.as<T>(), size(out.shape[3])});
+  gemm<Product>(device, pixels(out.shape), out.shape[3], images.length, images.windows,
+                DenseLines<T>{weights.data, images.length}, DenseResult<T>{out.as<T>(), size(out.shape[3])});
 }
 
-template <class T>
+template <class Product>
 void conv2dInputGradient(CudaDevice& device, const Record& record) {
+  using T = typename Product::Element;
   const TensorView &g = input(record, 0), &w = input(record, 1), &out = output(record, 0);
   const int stride = size(integer(record, attribute::conv2d::stride));
   const int padding = size(integer(record, attribute::conv2d::padding));
@@ -261,13 +265,14 @@ void conv2dInputGradient(CudaDevice& device, const Record& record) {
                                     y.lastTap,    x.lastTap,    Divider(outputs), Divider(x.taps)};
       const PhasePixels<T> c{out.as<T>(),       height,           width, channels, stride, phaseY, phaseX,
                              Divider(y.length), Divider(x.length)};
-      gemm(device, out.shape[0] * y.length * x.length, channels, int64_t{y.taps} * x.taps * outputs, windows, ofPhase,
-           c);
+      gemm<Product>(device, out.shape[0] * y.length * x.length, channels, int64_t{y.taps} * x.taps * outputs, windows,
+                    ofPhase, c);
     }
 }
 
-template <class T>
+template <class Product>
 void conv2dWeightGradient(CudaDevice& device, const Record& record) {
+  using T = typename Product::Element;
   const TensorView &x = input(record, 0), &g = input(record, 1), &out = output(record, 0);
   const int64_t outputs = out.shape[0], channels = out.shape[3];
   if (out.elements() == 0) return;
@@ -278,9 +283,9 @@ void conv2dWeightGradient(CudaDevice& device, const Record& record) {
   DeviceMemory padded;
   if (isPadded) padded = device.scratch(static_cast<size_t>(outputs * n) * sizeof(T));
   auto* const c = isPadded ? static_cast<T*>(padded.get()) : out.as<T>();
-  gemm(device, outputs, n, pixels(g.shape), Transposed<DenseLines<T>>{{gradients.data, gradients.stride}},
-       Transposed<ImageWindows<T>>{images.windows}, DenseResult<T>{c, index(n, "columns")}, NoEpilogue{},
-       typename TilesOf<T>::Wide{});
+  gemm<Product, typename TilesOf<Product>::Wide>(
+      device, outputs, n, pixels(g.shape), Transposed<DenseLines<T>>{{gradients.data, gradients.stride}},
+      Transposed<ImageWindows<T>>{images.windows}, DenseResult<T>{c, index(n, "columns")});
   if (!isPadded) return;
   const int elements = index(out.elements(), "weights");
   if (images.pairs.channels > 0)
@@ -291,15 +296,26 @@ void conv2dWeightGradient(CudaDevice& device, const Record& record) {
            device.stream(), out.as<T>(), c, elements, Divider(size(channels)), images.windows.shape.channels);
 }
 
+// Calls the launcher for the type of the operands and, for float32, for the products that the device was opened with.
+template <Launcher Float32, Launcher Tf32, Launcher Low>
+void byProduct(CudaDevice& device, const Record& record) {
+  (device.usesTf32() ? byPrecision<Tf32, Low> : byPrecision<Float32, Low>)(device, record);
+}
+
 }  // namespace
 
 namespace launchers {
 
-const Launcher matmul = byPrecision<cuda::matmul<float>, cuda::matmul<BFloat16>>;
-const Launcher conv2d = byPrecision<cuda::conv2d<float>, cuda::conv2d<BFloat16>>;
-const Launcher conv2dInputGradient = byPrecision<cuda::conv2dInputGradient<float>, cuda::conv2dInputGradient<BFloat16>>;
+const Launcher matmul =
+    byProduct<cuda::matmul<Float32Product>, cuda::matmul<Tf32Product>, cuda::matmul<BFloat16Product>>;
+const Launcher conv2d =
+    byProduct<cuda::conv2d<Float32Product>, cuda::conv2d<Tf32Product>, cuda::conv2d<BFloat16Product>>;
+const Launcher conv2dInputGradient =
+    byProduct<cuda::conv2dInputGradient<Float32Product>, cuda::conv2dInputGradient<Tf32Product>,
+              cuda::conv2dInputGradient<BFloat16Product>>;
 const Launcher conv2dWeightGradient =
-    byPrecision<cuda::conv2dWeightGradient<float>, cuda::conv2dWeightGradient<BFloat16>>;
+    byProduct<cuda::conv2dWeightGradient<Float32Product>, cuda::conv2dWeightGradient<Tf32Product>,
+              cuda::conv2dWeightGradient<BFloat16Product>>;
 
 }  // namespace launchers
 

@@ -23,16 +23,43 @@ __device__ __forceinline__ unsigned sharedAddress(const void* pointer) {
 //   a[0…3]    A[g][2t, 2t + 1], A[g + 8][…], A[g][2t + 8, …], A[g + 8][2t + 8, …]      two in a word
 //   b[0, 1]   B[2t, 2t + 1][g], B[2t + 8, …][g]
 //   c[0…3]    C[g][2t], C[g][2t + 1], C[g + 8][2t], C[g + 8][2t + 1]
+// With Tf32, A is 16 × 8 and B 8 × 8. Their elements are results of roundedToTf32, one in a word:
+//   a[0…3]    A[g][t], A[g + 8][t], A[g][t + 4], A[g + 8][t + 4]
+//   b[0, 1]   B[t][g], B[t + 4][g]
+template <bool Tf32 = false>
 __device__ __forceinline__ void multiplyAdd(float (&c)[4], const uint32_t (&a)[4],
                                             const uint32_t (&b)[2] STEPSIZE_WHERE) {
 #if defined(STEPSIZE_EMULATED)
-  emulator::multiplyMatrices(a, b, c, where);
+  emulator::multiplyMatrices<Tf32>(a, b, c, where);
 #else
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-      "{%0, %1, %2, %3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  if constexpr (Tf32)
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  else
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+// A float32 rounded to the nearest TF32, which has its range and 10 bits of its mantissa. From sm_90 on this is one
+// instruction, and ties go to even. sm_80 takes three, and rounds ties away from zero.
+__device__ __forceinline__ uint32_t roundedToTf32(float x) {
+#if defined(STEPSIZE_EMULATED)
+  return emulator::roundedToTf32(x);
+#else
+  uint32_t result;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(result) : "f"(x));
+#else
+  asm("cvt.rn.tf32.f32 %0, %1;" : "=r"(result) : "f"(x));
+#endif
+  return result;
 #endif
 }
 
@@ -109,11 +136,12 @@ __device__ __forceinline__ void loadFragments(const Tile& tile, int line, int de
 }
 
 // C += A·B for A with 16 lines and B with 16 lines, which are two fragments of eight.
+template <bool Tf32 = false>
 __device__ __forceinline__ void multiplyAdd(float (&c0)[4], float (&c1)[4], const uint32_t (&a)[4],
                                             const uint32_t (&b)[4]) {
   const uint32_t lower[2] = {b[0], b[1]}, upper[2] = {b[2], b[3]};
-  multiplyAdd(c0, a, lower);
-  multiplyAdd(c1, a, upper);
+  multiplyAdd<Tf32>(c0, a, lower);
+  multiplyAdd<Tf32>(c1, a, upper);
 }
 
 // Rounds 16 × 16 sums and makes them the first operand of another product.

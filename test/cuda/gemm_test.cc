@@ -1,5 +1,5 @@
-// Tests matrix products in float32 and in bfloat16 on tensor cores: all tile sizes, every layout, padded operands,
-// epilogues, slices of k, windows of images, and the choice of tiles.
+// Tests matrix products in float32, and in bfloat16 and TF32 on tensor cores: all tile sizes, every layout, padded
+// operands, epilogues, slices of k, windows of images, and the choice of tiles.
 #define STEPSIZE_TEST_MAIN
 #include "../../native/cuda/gemm.cuh"
 
@@ -37,9 +37,26 @@ std::vector<T> padded(const std::vector<T>& values, int rows, int columns) {
   return padded(values, rows, columns, rows);
 }
 
+using Fma = Float32Product;
+using Tf32 = Tf32Product;
+using TensorCores = BFloat16Product;
+
+// An element as a product multiplies it.
+template <class Product, class T>
+double factor(T element) {
+  const float value = toFloat(element);
+  return static_cast<double>(std::is_same_v<Product, Tf32> ? floatOfBits(roundedToTf32(value)) : value);
+}
+template <class Product, class T>
+double product(T a, T b) {
+  return factor<Product>(a) * factor<Product>(b);
+}
+
 // Multiplies a, stored as [m,k] or [k,m], by b, stored as [n,k] or [k,n]. Rows are padded to whole chunks.
-template <class T, class Tile>
+template <class Tile>
 void expectProducts(int m, int n, int k) {
+  using Product = typename Tile::Product;
+  using T = typename Product::Element;
   const std::vector<T> a = numbersOf<T>(static_cast<size_t>(m * k), 10),
                        b = numbersOf<T>(static_cast<size_t>(k * n), 11);
   Buffer<T> rowsByK(padded(a, m, k)), depthsByM(padded(a, k, m)), columnsByK(padded(b, n, k)),
@@ -50,8 +67,8 @@ void expectProducts(int m, int n, int k) {
       const int row = static_cast<int>(at) / n, column = static_cast<int>(at) % n;
       double sum = 0;
       for (int i = 0; i < k; i++)
-        sum += product(a[static_cast<size_t>(transposedA ? i * m + row : row * k + i)],
-                       b[static_cast<size_t>(transposedB ? column * k + i : i * n + column)]);
+        sum += product<Product>(a[static_cast<size_t>(transposedA ? i * m + row : row * k + i)],
+                                b[static_cast<size_t>(transposedB ? column * k + i : i * n + column)]);
       return sum;
     });
   };
@@ -72,38 +89,46 @@ void expectProducts(int m, int n, int k) {
   expectSums(c, true, true);
 }
 
-using Fma = Product<float>;
-using TensorCores = Product<BFloat16>;
-
 // There are more stages than the ring has, and the last tiles are incomplete.
-STEPSIZE_TEST(multipliesInHugeTiles) { expectProducts<BFloat16, TensorCores::HugeTile>(264, 136, 136); }
+STEPSIZE_TEST(multipliesInHugeTiles) {
+  expectProducts<TensorCores::HugeTile>(264, 136, 136);
+  expectProducts<Tf32::HugeTile>(260, 132, 68);
+}
 STEPSIZE_TEST(multipliesInLargeTiles) {
-  expectProducts<float, Fma::LargeTile>(132, 148, 84);
-  expectProducts<BFloat16, TensorCores::LargeTile>(136, 144, 200);
+  expectProducts<Fma::LargeTile>(132, 148, 84);
+  expectProducts<TensorCores::LargeTile>(136, 144, 200);
+  expectProducts<Tf32::LargeTile>(132, 148, 84);
 }
 STEPSIZE_TEST(multipliesInTallTiles) {
-  expectProducts<float, Fma::TallTile>(132, 68, 84);
-  expectProducts<BFloat16, TensorCores::TallTile>(264, 72, 136);
+  expectProducts<Fma::TallTile>(132, 68, 84);
+  expectProducts<TensorCores::TallTile>(264, 72, 136);
+  expectProducts<Tf32::TallTile>(260, 68, 68);
 }
-STEPSIZE_TEST(multipliesInWideTiles) { expectProducts<BFloat16, TensorCores::WideTile>(72, 264, 136); }
+STEPSIZE_TEST(multipliesInWideTiles) {
+  expectProducts<TensorCores::WideTile>(72, 264, 136);
+  expectProducts<Tf32::WideTile>(68, 260, 68);
+}
 STEPSIZE_TEST(multipliesInSmallTiles) {
-  expectProducts<float, Fma::SmallTile>(68, 76, 100);
-  expectProducts<BFloat16, TensorCores::SmallTile>(72, 80, 264);
+  expectProducts<Fma::SmallTile>(68, 76, 100);
+  expectProducts<TensorCores::SmallTile>(72, 80, 264);
+  expectProducts<Tf32::SmallTile>(68, 76, 132);
 }
 STEPSIZE_TEST(multipliesFewerStagesThanTheRingHas) {
-  expectProducts<float, Fma::SmallTile>(4, 4, 4);
-  expectProducts<BFloat16, TensorCores::SmallTile>(8, 8, 8);
+  expectProducts<Fma::SmallTile>(4, 4, 4);
+  expectProducts<TensorCores::SmallTile>(8, 8, 8);
+  expectProducts<Tf32::SmallTile>(4, 4, 4);
 }
 // The sums have more stages than one accumulator adds.
 STEPSIZE_TEST(multipliesDeepProducts) {
-  expectProducts<float, Fma::SmallTile>(20, 68, 1220);
-  expectProducts<float, Fma::SmallTile>(3, 2, 1100);
+  expectProducts<Fma::SmallTile>(20, 68, 1220);
+  expectProducts<Fma::SmallTile>(3, 2, 1100);
 }
 STEPSIZE_TEST(multipliesPaddedRows) {
-  expectProducts<float, Fma::SmallTile>(67, 5, 35);
-  expectProducts<BFloat16, TensorCores::SmallTile>(67, 5, 35);
-  expectProducts<BFloat16, TensorCores::TallTile>(67, 9, 163);
-  expectProducts<BFloat16, TensorCores::SmallTile>(1, 1, 1);
+  expectProducts<Fma::SmallTile>(67, 5, 35);
+  expectProducts<TensorCores::SmallTile>(67, 5, 35);
+  expectProducts<Tf32::SmallTile>(67, 5, 35);
+  expectProducts<TensorCores::TallTile>(67, 9, 163);
+  expectProducts<TensorCores::SmallTile>(1, 1, 1);
 }
 
 // Rows of each length from 1 to more than two chunks.
@@ -136,7 +161,7 @@ STEPSIZE_TEST(padsRowsToWholeChunks) {
   expectPadding<BFloat16>();
 }
 
-// All tiles add the terms of a sum in the same order.
+// All tiles of a kind add the terms of a sum in the same order.
 template <class T, class... Tile>
 void expectSameBits() {
   constexpr int m = 72, n = 80, k = 552;
@@ -157,6 +182,7 @@ STEPSIZE_TEST(givesTheSameBitsInAllTiles) {
   expectSameBits<float, Fma::SmallTile, Fma::LargeTile, Fma::TallTile>();
   expectSameBits<BFloat16, TensorCores::SmallTile, TensorCores::HugeTile, TensorCores::LargeTile, TensorCores::TallTile,
                  TensorCores::WideTile>();
+  expectSameBits<float, Tf32::SmallTile, Tf32::HugeTile, Tf32::LargeTile, Tf32::TallTile, Tf32::WideTile>();
 }
 
 double activatedInDouble(Activation kind, double x) {
@@ -169,8 +195,10 @@ double activatedInDouble(Activation kind, double x) {
 }
 
 // A product with its epilogue, with and without each part.
-template <class T, class Tile>
+template <class Tile>
 void expectEpilogues(int m, int n) {
+  using Product = typename Tile::Product;
+  using T = typename Product::Element;
   constexpr int k = 16;
   const auto count = static_cast<size_t>(m * n), columns = static_cast<size_t>(n);
   const std::vector<T> a = numbersOf<T>(static_cast<size_t>(m * k), 12), b = numbersOf<T>(columns * k, 13);
@@ -187,21 +215,23 @@ void expectEpilogues(int m, int n) {
           Epilogue<T>{biased ? summands.data() : nullptr, hasResidual ? others.data() : nullptr, {activation}});
       expectAll(c, "the product with its epilogue", [&](size_t at) {
         double sum = biased ? static_cast<double>(toFloat(bias[at % columns])) : 0;
-        for (size_t i = 0; i < k; i++) sum += product(a[at / columns * k + i], b[at % columns * k + i]);
+        for (size_t i = 0; i < k; i++) sum += product<Product>(a[at / columns * k + i], b[at % columns * k + i]);
         return activatedInDouble(activation, sum) + (hasResidual ? static_cast<double>(toFloat(residual[at])) : 0);
       });
     }
 }
 STEPSIZE_TEST(appliesEpilogues) {
-  expectEpilogues<float, Fma::SmallTile>(9, 12);
-  expectEpilogues<BFloat16, TensorCores::SmallTile>(66, 12);
+  expectEpilogues<Fma::SmallTile>(9, 12);
+  expectEpilogues<Tf32::SmallTile>(66, 12);
+  expectEpilogues<TensorCores::SmallTile>(66, 12);
   // The rows end within a group of four. The rows of a huge tile are stored in two halves.
-  expectEpilogues<BFloat16, TensorCores::HugeTile>(131, 7);
+  expectEpilogues<TensorCores::HugeTile>(131, 7);
 }
 
 // Adds the slices' sums and applies the epilogue: a bias, an activation and a residual.
-template <class T>
+template <class Product>
 void expectSlices(int m, int n) {
+  using T = typename Product::Element;
   constexpr int k = 160, slice = 64;
   const auto count = static_cast<size_t>(m * n), columns = static_cast<size_t>(n);
   const std::vector<T> a = numbersOf<T>(static_cast<size_t>(m * k), 12), b = numbersOf<T>(columns * k, 13);
@@ -209,22 +239,23 @@ void expectSlices(int m, int n) {
   Buffer<T> left(a), right(b);
   Buffer<float> summands(bias), others(residual), slices(3 * count), c(count);
   const DenseResult<float> result{c.data(), n};
-  multiply<typename Product<T>::SmallTile>(DenseLines<T>{left.data(), k}, DenseLines<T>{right.data(), k}, result,
-                                           {m, n, k, slice}, slices.data());
+  multiply<typename Product::SmallTile>(DenseLines<T>{left.data(), k}, DenseLines<T>{right.data(), k}, result,
+                                        {m, n, k, slice}, slices.data());
   using Finish = Epilogue<float>;
   launch(addSlicesKernel<DenseResult<float>, Finish>, 2, kElementThreads, 0, nullptr, slices.data(), result, m, n,
          Divider((n + 3) / 4), 3, Finish{summands.data(), others.data(), {Activation::relu}});
   expectAll(c, "the product with its epilogue", [&](size_t at) {
     auto sum = static_cast<double>(bias[at % columns]);
-    for (size_t i = 0; i < k; i++) sum += product(a[at / columns * k + i], b[at % columns * k + i]);
+    for (size_t i = 0; i < k; i++) sum += product<Product>(a[at / columns * k + i], b[at % columns * k + i]);
     return std::max(sum, 0.0) + static_cast<double>(residual[at]);
   });
 }
 STEPSIZE_TEST(multipliesInSlices) {
-  expectSlices<float>(24, 16);
-  expectSlices<BFloat16>(24, 16);
+  expectSlices<Fma>(24, 16);
+  expectSlices<Tf32>(24, 16);
+  expectSlices<TensorCores>(24, 16);
   // The rows end within a group of four.
-  expectSlices<float>(23, 7);
+  expectSlices<Fma>(23, 7);
 }
 
 // Images of 9 × 7, with windows that reach beyond them.
@@ -247,8 +278,10 @@ struct Sizes {
 
 // A convolution and its gradients. The result and the gradient of the weights read windows of images, the gradient of
 // the images one set of windows and weights for each phase.
-template <class T, class Tile = typename Product<T>::SmallTile>
+template <class Tile>
 void expectConvolution(const Sizes& s) {
+  using Product = typename Tile::Product;
+  using T = typename Product::Element;
   const int window = s.window(), pixels = s.pixels();
   const auto imageElements = static_cast<size_t>(Sizes::kImages * Sizes::kHeight * Sizes::kWidth * s.channels);
   const auto outElements = static_cast<size_t>(pixels * s.outputs);
@@ -288,9 +321,9 @@ void expectConvolution(const Sizes& s) {
       for (int output = 0; output < s.outputs; output++) {
         const auto toOut = static_cast<size_t>(pixel * s.outputs + output);
         const auto toWeight = static_cast<size_t>(output * window + tap);
-        sums[toOut] += product(x[static_cast<size_t>(at)], w[toWeight]);
-        weightSums[toWeight] += product(x[static_cast<size_t>(at)], g[toOut]);
-        imageSums[static_cast<size_t>(at)] += product(w[toWeight], g[toOut]);
+        sums[toOut] += product<Product>(x[static_cast<size_t>(at)], w[toWeight]);
+        weightSums[toWeight] += product<Product>(x[static_cast<size_t>(at)], g[toOut]);
+        imageSums[static_cast<size_t>(at)] += product<Product>(w[toWeight], g[toOut]);
       }
     }
   expectAll(out, "the convolution", [&](size_t at) { return sums[at]; });
@@ -299,20 +332,23 @@ void expectConvolution(const Sizes& s) {
 }
 
 STEPSIZE_TEST(convolvesInChunks) {
-  expectConvolution<float>({4, 8, 3, 3, 1, 1});
-  expectConvolution<float>({4, 16, 3, 3, 2, 1});
-  expectConvolution<BFloat16>({8, 16, 3, 3, 2, 1});
-  expectConvolution<BFloat16>({8, 8, 4, 3, 3, 2});
+  expectConvolution<Fma::SmallTile>({4, 8, 3, 3, 1, 1});
+  expectConvolution<Fma::SmallTile>({4, 16, 3, 3, 2, 1});
+  expectConvolution<TensorCores::SmallTile>({8, 16, 3, 3, 2, 1});
+  expectConvolution<TensorCores::SmallTile>({8, 8, 4, 3, 3, 2});
+  expectConvolution<Tf32::SmallTile>({4, 8, 3, 3, 1, 1});
+  expectConvolution<Tf32::SmallTile>({4, 12, 4, 3, 3, 2});
   // Some phases have no taps.
-  expectConvolution<BFloat16>({8, 8, 1, 1, 2, 0});
-  expectConvolution<BFloat16>({8, 8, 2, 1, 3, 0});
+  expectConvolution<TensorCores::SmallTile>({8, 8, 1, 1, 2, 0});
+  expectConvolution<TensorCores::SmallTile>({8, 8, 2, 1, 3, 0});
   // More phases than rows.
-  expectConvolution<BFloat16>({8, 8, 5, 5, 8, 4});
+  expectConvolution<TensorCores::SmallTile>({8, 8, 5, 5, 8, 4});
 }
 STEPSIZE_TEST(convolvesInOtherTiles) {
-  expectConvolution<BFloat16, TensorCores::TallTile>({8, 8, 3, 3, 1, 1});
-  expectConvolution<BFloat16, TensorCores::WideTile>({40, 8, 3, 3, 1, 1});
-  expectConvolution<BFloat16, TensorCores::HugeTile>({8, 16, 3, 3, 1, 1});
+  expectConvolution<TensorCores::TallTile>({8, 8, 3, 3, 1, 1});
+  expectConvolution<TensorCores::WideTile>({40, 8, 3, 3, 1, 1});
+  expectConvolution<TensorCores::HugeTile>({8, 16, 3, 3, 1, 1});
+  expectConvolution<Tf32::WideTile>({20, 4, 3, 3, 1, 1});
 }
 STEPSIZE_TEST(dividesByNumbersThatAreKnownBefore) {
   const int largest = 2147483647;
@@ -343,7 +379,7 @@ STEPSIZE_TEST(dividesByNumbersThatAreKnownBefore) {
   }
 }
 
-// The choice among tiles with the rates of bfloat16.
+// The choice among tiles with the rates of tensor cores.
 STEPSIZE_TEST(choosesTilesByWidthAndNumber) {
   enum { huge, large, tall, small };
   const TileSize tiles[] = {{256, 128, 1}, {128, 128, 0.95}, {256, 64, 0.95}, {64, 64, 0.53}};

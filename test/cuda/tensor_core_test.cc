@@ -75,6 +75,60 @@ STEPSIZE_TEST(multipliesFragments) {
   });
 }
 
+// Computes C = A·B + C in TF32 for row-major A [16][8], B [8][8] and C [16][8], with the layout that tensor_core.cuh
+// describes.
+template <bool Rounds>
+__global__ void multiplyTf32Fragments(const float* a, const float* b, float* c) {
+  const unsigned g = threadIdx.x / 4, t = threadIdx.x % 4;
+  const auto word = [](float x) { return Rounds ? roundedToTf32(x) : __float_as_uint(x); };
+  const uint32_t left[4] = {word(a[g * 8 + t]), word(a[(g + 8) * 8 + t]), word(a[g * 8 + t + 4]),
+                            word(a[(g + 8) * 8 + t + 4])};
+  const uint32_t right[2] = {word(b[t * 8 + g]), word(b[(t + 4) * 8 + g])};
+  const unsigned column = 2 * t;
+  float sums[4] = {c[g * 8 + column], c[g * 8 + column + 1], c[(g + 8) * 8 + column], c[(g + 8) * 8 + column + 1]};
+  multiplyAdd<true>(sums, left, right);
+  c[g * 8 + column] = sums[0];
+  c[g * 8 + column + 1] = sums[1];
+  c[(g + 8) * 8 + column] = sums[2];
+  c[(g + 8) * 8 + column + 1] = sums[3];
+}
+
+STEPSIZE_TEST(multipliesFragmentsInTf32) {
+  const std::vector<float> a = numbers(16 * 8, 1), b = numbers(8 * 8, 2), before = numbers(16 * 8, 3);
+  Buffer<float> left(a), right(b), c(before);
+  launch(multiplyTf32Fragments<true>, 1, 32, 0, nullptr, left.data(), right.data(), c.data());
+  const auto rounded = [](float x) { return static_cast<double>(floatOfBits(roundedToTf32(x))); };
+  expectAll(c, "the product", [&](size_t at) {
+    double sum = static_cast<double>(before[at]);
+    for (size_t k = 0; k < 8; k++) sum += rounded(a[at / 8 * 8 + k]) * rounded(b[k * 8 + at % 8]);
+    return sum;
+  });
+  emulator::expectError("not rounded to TF32", [&] {
+    launch(multiplyTf32Fragments<false>, 1, 32, 0, nullptr, left.data(), right.data(), c.data());
+  });
+}
+
+STEPSIZE_TEST(roundsToTf32) {
+  const auto rounded = [](float x) { return floatOfBits(roundedToTf32(x)); };
+  constexpr float unit = 0x1p-10f;  // the distance of neighbours from 1 to 2
+  for (const float x : {0.0f, -0.0f, 1.0f, 1 + unit, -1.5f, 0x1p-126f, 0x1.ffcp127f, INFINITY, -INFINITY})
+    STEPSIZE_EXPECT(__float_as_uint(rounded(x)) == __float_as_uint(x));
+  // Ties go to even.
+  STEPSIZE_EXPECT(rounded(1 + unit / 2) == 1);
+  STEPSIZE_EXPECT(rounded(1 + unit / 2 + 0x1p-23f) == 1 + unit);
+  STEPSIZE_EXPECT(rounded(1 + 3 * unit / 2) == 1 + 2 * unit);
+  STEPSIZE_EXPECT(rounded(-1 - 3 * unit / 2 + 0x1p-23f) == -1 - unit);
+  // The mantissa carries into the exponent.
+  STEPSIZE_EXPECT(rounded(2 - 0x1p-23f) == 2);
+  STEPSIZE_EXPECT(rounded(0x1.fffffep127f) == INFINITY);
+  for (const uint32_t nan : {0x7fffffffu, 0x7fc00000u, 0xffffffffu, 0x7f800001u})
+    STEPSIZE_EXPECT(rounded(floatOfBits(nan)) != rounded(floatOfBits(nan)));
+  for (const float x : numbers(1000, 4)) {
+    const auto value = static_cast<double>(x);
+    STEPSIZE_EXPECT(std::abs(static_cast<double>(rounded(x)) - value) <= 0x1p-11 * std::abs(value));
+  }
+}
+
 // There are two groups: three copies, one of them zeros, and one copy. `seen` has the target before the first wait and
 // after each wait.
 __global__ void copyInGroups(const uint4* from, uint4* seen) {

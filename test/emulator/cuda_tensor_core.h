@@ -1,6 +1,6 @@
 // Tensor-core instructions and asynchronous copies, lane by lane as the PTX ISA documents them (sections "Matrix
 // multiply-accumulate" and "Asynchronous copy"), for the wrappers in native/cuda/tensor_core.cuh. The rounding inside a
-// product is not modeled: here the 16 products of a result are added in double and rounded once.
+// product is not modeled: here the products of a result are added in double and rounded once.
 #pragma once
 
 #include <cstring>
@@ -12,27 +12,39 @@ namespace stepsize::emulator {
 
 inline bool isAligned16(const void* address) { return (reinterpret_cast<uintptr_t>(address) & 15) == 0; }
 
-// One lane's parts of A (16 × 16), B (16 × 8) and C (16 × 8) in mma.sync.m16n8k16.
+// One lane's parts of A, B and C (16 × 8) in mma.sync. A is 16 × 16 and B is 16 × 8 in bfloat16, two elements in a
+// word. A is 16 × 8 and B 8 × 8 in TF32, one element in a word.
 struct MatrixProduct {
-  const uint32_t* a;  // 4 words of two bfloat16
+  const uint32_t* a;  // 4 words
   const uint32_t* b;  // 2 words
   float* c;           // 4
 };
 
-STEPSIZE_EMULATOR_INTERNAL inline void combineProduct(void** arguments, uint32_t) {
-  const auto low = [](uint32_t word) { return __uint_as_float(word << 16); };
-  const auto high = [](uint32_t word) { return __uint_as_float(word & 0xffff0000u); };
-  float a[16][16], b[16][8];
+// The bits of a float32 that TF32 does not have.
+constexpr uint32_t kBelowTf32 = 0x1fff;
+
+// cvt.rn.tf32.f32. The PTX ISA does not define where the bits of a TF32 are. Here they are the upper bits of a float32.
+inline uint32_t roundedToTf32(float x) {
+  if (x != x) return 0x7fffffffu & ~kBelowTf32;
+  const uint32_t bits = __float_as_uint(x);
+  return (bits + kBelowTf32 / 2 + (bits >> 13 & 1)) & ~kBelowTf32;
+}
+
+template <bool Tf32>
+STEPSIZE_EMULATOR_INTERNAL void combineProduct(void** arguments, uint32_t) {
+  // The words of a lane lie in columns of A and rows of B that are a multiple of this apart.
+  constexpr uint32_t perWord = Tf32 ? 1 : 2, depths = 8 * perWord;
+  const auto element = [](uint32_t word, uint32_t e) {
+    return __uint_as_float(Tf32 ? word : e == 0 ? word << 16 : word & 0xffff0000u);
+  };
+  float a[16][depths], b[depths][8];
   for (uint32_t lane = 0; lane < kWarpSize; lane++) {
     const auto* lanePart = static_cast<const MatrixProduct*>(arguments[lane]);
-    const uint32_t group = lane / 4, pair = lane % 4 * 2;
-    for (uint32_t r = 0; r < 4; r++) {
-      a[group + r % 2 * 8][pair + r / 2 * 8] = low(lanePart->a[r]);
-      a[group + r % 2 * 8][pair + r / 2 * 8 + 1] = high(lanePart->a[r]);
-    }
-    for (uint32_t r = 0; r < 2; r++) {
-      b[pair + r * 8][group] = low(lanePart->b[r]);
-      b[pair + r * 8 + 1][group] = high(lanePart->b[r]);
+    const uint32_t group = lane / 4, first = lane % 4 * perWord;
+    for (uint32_t e = 0; e < perWord; e++) {
+      for (uint32_t r = 0; r < 4; r++)
+        a[group + r % 2 * 8][first + r / 2 * 4 * perWord + e] = element(lanePart->a[r], e);
+      for (uint32_t r = 0; r < 2; r++) b[first + r * 4 * perWord + e][group] = element(lanePart->b[r], e);
     }
   }
   for (uint32_t lane = 0; lane < kWarpSize; lane++) {
@@ -40,7 +52,7 @@ STEPSIZE_EMULATOR_INTERNAL inline void combineProduct(void** arguments, uint32_t
     for (uint32_t r = 0; r < 4; r++) {
       const uint32_t row = lane / 4 + r / 2 * 8, column = lane % 4 * 2 + r % 2;
       double sum = lanePart->c[r];
-      for (uint32_t k = 0; k < 16; k++) sum += static_cast<double>(a[row][k]) * b[k][column];
+      for (uint32_t k = 0; k < depths; k++) sum += static_cast<double>(a[row][k]) * b[k][column];
       lanePart->c[r] = static_cast<float>(sum);
     }
   }
@@ -66,9 +78,12 @@ STEPSIZE_EMULATOR_INTERNAL void combineLoad(void** arguments, uint32_t) {
     }
 }
 
-inline void multiplyMatrices(const uint32_t* a, const uint32_t* b, float* c, Place where) {
+template <bool Tf32>
+void multiplyMatrices(const uint32_t* a, const uint32_t* b, float* c, Place where) {
+  if (Tf32 && ((a[0] | a[1] | a[2] | a[3] | b[0] | b[1]) & kBelowTf32) != 0)
+    runner->fail("mma.sync at " + describe(where) + ": an operand is not rounded to TF32");
   MatrixProduct argument{a, b, c};
-  runner->collective(kAllLanes, combineProduct, &argument, "mma.sync", where);
+  runner->collective(kAllLanes, combineProduct<Tf32>, &argument, "mma.sync", where);
 }
 
 template <bool Transposed>

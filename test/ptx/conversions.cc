@@ -154,7 +154,10 @@ void decodeCvt(Operands& operands) {
   operands.to(0, 0, i.type);
   for (size_t at = 1; at < operands.count(); at++) operands.from(static_cast<int>(at) - 1, at, i.sourceType);
   const bool roundsToInteger = i.rounding >= Rounding::toNearest;
-  if (isHalf(i.type) || isHalf(i.sourceType)) {
+  if (i.type == Type::tf32) {
+    const bool isPlain = operands.opcode().has("rn") && !i.saturates && !operands.opcode().has("relu");
+    i.execute = isPlain && i.sourceType == Type::f32 ? toOne<tf32Of> : nullptr;
+  } else if (isHalf(i.type) || isHalf(i.sourceType)) {
     i.execute = halfConversionOf(operands.opcode(), i);
   } else if (isFloat(i.type)) {
     // Rounding in other directions is not used anywhere.

@@ -90,6 +90,24 @@ __global__ void asyncCopyKernel(const float4* x, float4* out) {
   out[threadIdx.x] = values[threadIdx.x];
 }
 
+// Multiplies [16, 8] by [8, 8] in TF32, rounded or not.
+template <bool Rounds>
+__global__ void tf32Kernel(const float* a, const float* b, float* c) {
+  const unsigned g = threadIdx.x / 4, t = threadIdx.x % 4;
+  const auto word = [](float x) {
+    if (Rounds) return roundedToTf32(x);
+    uint32_t bits = 0;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    return bits;
+  };
+  const uint32_t left[4] = {word(a[8 * g + t]), word(a[8 * (g + 8) + t]), word(a[8 * g + t + 4]),
+                            word(a[8 * (g + 8) + t + 4])};
+  const uint32_t right[2] = {word(b[8 * t + g]), word(b[8 * (t + 4) + g])};
+  float sums[4] = {};
+  multiplyAdd<true>(sums, left, right);
+  for (unsigned e = 0; e < 4; e++) c[8 * (g + e / 2 * 8) + 2 * t + e % 2] = sums[e];
+}
+
 // Lanes wait for each other in different places.
 __global__ void deadlockKernel(int* out) {
   if (threadIdx.x % 2 == 0)

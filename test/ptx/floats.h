@@ -42,6 +42,15 @@ inline uint32_t bfloat16Of(float x) {
   std::memcpy(&bits, &x, sizeof bits);
   return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
+// Conversion to TF32, rounded to nearest, ties to even. The PTX ISA does not define where its bits are. Here they are
+// the upper bits of a float32.
+constexpr uint32_t kBelowTf32 = 0x1fff;
+inline uint32_t tf32Of(float x) {
+  if (x != x) return 0x7fffffff & ~kBelowTf32;
+  uint32_t bits = 0;
+  std::memcpy(&bits, &x, sizeof bits);
+  return (bits + 0xfff + (bits >> 13 & 1)) & ~kBelowTf32;
+}
 inline float floatOfHalf(uint32_t half) {
   const auto bits = static_cast<uint16_t>(half);
   _Float16 x = 0;

@@ -126,6 +126,29 @@ STEPSIZE_TEST(computesAsHardwareDoes) {
   }
 }
 
+STEPSIZE_TEST(multipliesInTf32) {
+  std::vector<float> a = numbers(16 * 8), b = numbers(8 * 8);
+  a[0] = 1 + 0x1p-11f;  // a tie, which goes to the even 1
+  a[1] = 1 + 0x3p-11f;  // a tie, which goes to the even 1 + 2⁻⁹
+  // The significand as a whole number of 11 bits.
+  const auto rounded = [](float x) {
+    int exponent = 0;
+    const double significand = std::frexp(static_cast<double>(x), &exponent);
+    return std::ldexp(std::nearbyint(std::ldexp(significand, 11)), exponent - 11);
+  };
+  STEPSIZE_EXPECT(rounded(a[0]) == 1 && rounded(a[1]) == 1 + 0x1p-9);
+  Array<float> left(a), right(b), out(16 * 8);
+  launch(tf32Kernel<true>, 1, 32, 0, nullptr, left.data(), right.data(), out.data());
+  const std::vector<float> got = out.values();
+  for (size_t at = 0; at < got.size(); at++) {
+    double sum = 0;
+    for (size_t k = 0; k < 8; k++) sum += rounded(a[at / 8 * 8 + k]) * rounded(b[8 * k + at % 8]);
+    STEPSIZE_EXPECT(got[at] == static_cast<float>(sum));
+  }
+  expectError("not rounded to TF32",
+              [&] { launch(tf32Kernel<false>, 1, 32, 0, nullptr, left.data(), right.data(), out.data()); });
+}
+
 STEPSIZE_TEST(joinsLanesThatDiverged) {
   const auto stepsOf = [](int n) {
     int steps = 0;

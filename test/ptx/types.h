@@ -25,6 +25,7 @@ enum class Type : uint8_t {
   bf16,
   f16x2,
   bf16x2,
+  tf32,
   f32,
   f64,
 };

@@ -135,26 +135,44 @@ void loadMatrices(Warp& warp, const Instruction& i, uint32_t lanes) {
     for (int lane = 0; lane < kLanes; lane++) setBits(warp, i.to[matrix], lane, results[matrix][lane]);
 }
 
-// D[16, 8] = A[16, 16] · B[16, 8] + C for halves, summed in float64 and rounded once. The PTX ISA says under "Matrix
-// Fragments for mma.m16n8k16" where the elements are.
+// The elements of a word of an mma: two halves, or one TF32.
 template <float (*Widen)(uint32_t)>
+struct Halves {
+  static constexpr int kPerWord = 2;
+  static float element(Warp&, uint32_t word, int e) { return Widen(word >> (16 * e) & 0xffff); }
+};
+struct Tf32 {
+  static constexpr int kPerWord = 1;
+  static float element(Warp& warp, uint32_t word, int) {
+    if ((word & kBelowTf32) != 0) fail(warp, "mma of a number that is not rounded to TF32");
+    float x = 0;
+    std::memcpy(&x, &word, sizeof x);
+    return x;
+  }
+};
+
+// D[16, 8] = A[16, k] · B[k, 8] + C with k = 16 for halves and 8 for TF32, summed in float64 and rounded once. The PTX
+// ISA says under "Matrix Fragments for mma.m16n8k16" and "for mma.m16n8k8" where the elements are.
+template <class Operand>
 void multiplyMatrices(Warp& warp, const Instruction& i, uint32_t lanes) {
+  constexpr int perWord = Operand::kPerWord, depths = 8 * perWord;
   if (lanes != kAllLanes) fail(warp, "mma with a part of a warp");
-  float a[16][16], b[8][16], d[4][kLanes];  // b by columns
+  float a[16][depths], b[8][depths], d[4][kLanes];  // b by columns
   for (int lane = 0; lane < kLanes; lane++) {
-    const int group = lane / 4, pair = lane % 4 * 2;
-    for (int half = 0; half < 2; half++) {
+    const int group = lane / 4, first = lane % 4 * perWord;
+    for (int e = 0; e < perWord; e++) {
       for (int r = 0; r < 4; r++)
-        a[group + 8 * (r % 2)][pair + half + 8 * (r / 2)] = Widen(warp.words(i.from[r])[lane] >> (16 * half) & 0xffff);
+        a[group + 8 * (r % 2)][first + e + depths / 2 * (r / 2)] =
+            Operand::element(warp, warp.words(i.from[r])[lane], e);
       for (int r = 0; r < 2; r++)
-        b[group][pair + half + 8 * r] = Widen(warp.words(i.from[4 + r])[lane] >> (16 * half) & 0xffff);
+        b[group][first + e + depths / 2 * r] = Operand::element(warp, warp.words(i.from[4 + r])[lane], e);
     }
   }
   for (int lane = 0; lane < kLanes; lane++)
     for (int e = 0; e < 4; e++) {
       const int row = lane / 4 + 8 * (e / 2), column = lane % 4 * 2 + e % 2;
       double sum = 0;
-      for (int k = 0; k < 16; k++) sum += static_cast<double>(a[row][k] * b[column][k]);
+      for (int k = 0; k < depths; k++) sum += static_cast<double>(a[row][k]) * static_cast<double>(b[column][k]);
       d[e][lane] = static_cast<float>(sum + static_cast<double>(laneOf<float>(warp.words(i.from[6 + e]), lane)));
     }
   for (int e = 0; e < 4; e++)
@@ -169,10 +187,13 @@ void decodeMatrixProduct(Operands& operands) {
     for (const std::string_view name : Operands::vector(operands.text(at)))
       if (next < 10) i.from[next++] = operands.read(name, at < 3 ? Type::b32 : Type::f32);
   const auto results = Operands::vector(operands.text(0));
-  const bool isKnown = opcode.has("m16n8k16") && opcode.has("row") && opcode.has("col") && opcode.has("f32");
+  const bool isTf32 = opcode.has("m16n8k8") && opcode.has("tf32"), isHalf = opcode.has("m16n8k16");
+  const bool isKnown = (isTf32 || isHalf) && opcode.has("row") && opcode.has("col") && opcode.has("f32");
   if (!isKnown || results.size() != 4 || next != 10) return;
   for (size_t e = 0; e < 4; e++) i.to[e] = operands.read(results[e], Type::f32);
-  i.execute = opcode.has("bf16") ? multiplyMatrices<floatOfBFloat16> : multiplyMatrices<floatOfHalf>;
+  i.execute = isTf32               ? multiplyMatrices<Tf32>
+              : opcode.has("bf16") ? multiplyMatrices<Halves<floatOfBFloat16>>
+                                   : multiplyMatrices<Halves<floatOfHalf>>;
 }
 
 template <class Operation, size_t N>
