@@ -1,9 +1,10 @@
-import { StepsizeError } from "../errors.js";
+import { isNotFound, StepsizeError } from "../errors.js";
 import { type Device, openDevice } from "../native/index.js";
 import {
   assembleRun,
   openTask,
   type Pretrained,
+  productsOf,
   type ReadOptions,
   type RunParts,
   readOptionsOf,
@@ -78,9 +79,12 @@ export async function withReadingProgress<T>(
  * @param run the folder of a run that is resumed
  */
 export async function setUp({ settings, schedule }: TrainConfig, task: Task, run?: RunFolder): Promise<OpenRun> {
-  const { device: name, threads } = settings;
+  const { device: name, threads, precision } = settings;
   const pretrained = await readPretrained(settings.model, run);
-  const device = await openDevice(name, { threads });
+  const device = await openDevice(name, { threads, float32Products: productsOf(precision) }).catch((error: unknown) => {
+    if (precision !== "tf32" || !isNotFound(error)) throw error;
+    throw new StepsizeError(error.code, `--precision tf32 needs a GPU: ${error.message}`, { cause: error });
+  });
   const parts = assembleRun(settings, { task, device, schedule, pretrained });
   return {
     ...parts,

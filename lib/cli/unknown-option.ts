@@ -22,6 +22,7 @@ const otherWords: Readonly<Record<string, string>> = {
   amp: "--precision",
   fp16: "--precision",
   bf16: "--precision",
+  tf32: "--precision",
   dtype: "--precision",
   gpu: "--device",
   output: "--run",

@@ -111,6 +111,9 @@ export interface NativeDevice {
   close(): Promise<void>;
 }
 
+/** How a device multiplies float32 in matrix products and convolutions; see `DeviceOptions.float32Products`. */
+export type Float32Products = "float32" | "tf32";
+
 /** Options of a native device. */
 export interface NativeDeviceOptions {
   readonly index?: number | undefined;
@@ -118,6 +121,7 @@ export interface NativeDeviceOptions {
   readonly memoryLimit?: number | undefined;
   readonly instructionSet?: string | undefined;
   readonly stream?: bigint | undefined;
+  readonly float32Products?: Float32Products | undefined;
 }
 
 /** The layout of the float64 tensors that an optimizer step reads: the names of their fields, in order. */

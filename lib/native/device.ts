@@ -5,6 +5,7 @@ import { isPromise, messageOf } from "../realms.js";
 import type {
   Addon,
   Attributes,
+  Float32Products,
   MemoryStatistics,
   NativeDevice,
   NativeDeviceOptions,
@@ -37,6 +38,16 @@ export interface DeviceOptions {
    * (`cudaStreamPerThread`) is a separate one in each thread: here it is that of the thread that calls. `0n` is refused.
    */
   readonly stream?: bigint | undefined;
+  /**
+   * How a GPU multiplies float32 in matrix products and convolutions, gradients included:
+   *
+   * - `"float32"`, the default: without tensor cores, as exactly as float32 is.
+   * - `"tf32"`: on tensor cores. Every factor is rounded to TF32 first, which has the range of float32 and 10 of the 23
+   *   bits of its mantissa, so a product has a relative error of up to 2⁻¹⁰. Sums stay in float32.
+   *
+   * Tensors, bfloat16 products, attention and all other operations are the same with both. A CPU has no `"tf32"`.
+   */
+  readonly float32Products?: Float32Products | undefined;
 }
 
 /**
@@ -64,6 +75,8 @@ export interface DeviceOptions {
 export class Device {
   /** Name of the device: `cpu`, or `<backend>:<index>`, such as `cuda:0`. */
   readonly name: string;
+  /** How the device multiplies float32 in matrix products and convolutions; see {@link DeviceOptions}. */
+  readonly float32Products: Float32Products;
   /** @internal The native side of the device. */
   readonly native: NativeDevice;
   /** @internal The layout of the tensors that an optimizer step reads. */
@@ -73,8 +86,9 @@ export class Device {
   readonly #ids: ReadonlyMap<string, number>;
 
   /** @internal Use {@link openDevice}. */
-  constructor(name: string, addon: Addon, native: NativeDevice) {
+  constructor(name: string, addon: Addon, native: NativeDevice, float32Products: Float32Products = "float32") {
     this.name = name;
+    this.float32Products = float32Products;
     this.native = native;
     this.stepLayout = addon.stepLayout;
     this.#ids = new Map(addon.operations.map((operation, id) => [operation, id]));
@@ -242,6 +256,7 @@ const deviceNames = optionNames<DeviceOptions>({
   memoryLimit: true,
   instructionSet: true,
   stream: true,
+  float32Products: true,
 });
 
 /** Returns the addon of a device name, and the index of the device there; `undefined` for an unknown name. */
@@ -263,7 +278,7 @@ function openNow(name: string, options: DeviceOptions): Device {
   const { problem } = addon.describe();
   if (problem !== undefined) throw new StepsizeError("not-found", `${name}: ${problem}`);
   const native = openNative(addon, { ...options, index: place.index });
-  return new Device(name === "cuda" ? "cuda:0" : name, addon, native);
+  return new Device(name === "cuda" ? "cuda:0" : name, addon, native, options.float32Products);
 }
 
 function openNative(addon: Addon, options: NativeDeviceOptions): NativeDevice {
@@ -285,7 +300,8 @@ function hasGpu(): boolean {
  * Opens a device.
  *
  * @param name `"cpu"`; `"cuda"` or `"cuda:0"`, `"cuda:1"`, … for a GPU; or `"auto"`, the default, for the first GPU if
- * there is one, else the CPU. With the options `threads` or `instructionSet`, `"auto"` opens the CPU.
+ * there is one, else the CPU. With the options `threads` or `instructionSet`, `"auto"` opens the CPU; with
+ * `float32Products: "tf32"` and neither of them, a GPU.
  * @throws StepsizeError `not-found` if the device's addon is missing or CUDA cannot be used; `invalid-argument` for an
  * unknown name or option, or a value out of range; `out-of-memory`. The promise rejects then.
  *
@@ -302,7 +318,8 @@ export async function openDevice(name = "auto", options: DeviceOptions = {}): Pr
   if (name !== "auto") return openNow(name, options);
   // Options that only the CPU has choose the CPU.
   const forCpu = options.threads !== undefined || options.instructionSet !== undefined;
-  return openNow(!forCpu && hasGpu() ? "cuda:0" : "cpu", options);
+  const forGpu = options.float32Products === "tf32";
+  return openNow(!forCpu && (forGpu || hasGpu()) ? "cuda:0" : "cpu", options);
 }
 
 /** @internal Returns a shared device, for arrays that belong to no device. */

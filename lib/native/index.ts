@@ -1,5 +1,5 @@
 export type { ArrayOf, DataType } from "../data-type.js";
-export type { DevicePointer, MemoryStatistics, TypedArray } from "./addon.js";
+export type { DevicePointer, Float32Products, MemoryStatistics, TypedArray } from "./addon.js";
 export { arrayOf, dataTypes } from "./addon.js";
 export { Capture } from "./capture.js";
 export { Device, type DeviceOptions, listDevices, openDevice } from "./device.js";

@@ -19,7 +19,7 @@ export {
   takesOption,
 } from "./open.js";
 export { makeOptimizer, type OptimizerSettings } from "./optimizer.js";
-export { assembleRun, type RunParts, type RunSettings } from "./run-parts.js";
+export { assembleRun, productsOf, type RunParts, type RunPrecision, type RunSettings } from "./run-parts.js";
 export { isTableKind } from "./tables.js";
 export {
   defaultContext,

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { BatchSource } from "../data/index.js";
 import { invalidArgument, StepsizeError } from "../errors.js";
+import type { Device } from "../native/index.js";
 import type { Module } from "../nn/index.js";
 import type { LearningRate, Optimizer } from "../optim/index.js";
 import { learningRateJson } from "../optim/options.js";
@@ -38,7 +39,7 @@ export interface RunIdentity {
   readonly data: object;
   /** Number of batches per step. */
   readonly accumulate: number;
-  /** The precision of the model, and what the optimizer adds. */
+  /** The precision of the model, the device's `float32Products`, and what the optimizer adds. */
   readonly [key: string]: unknown;
 }
 
@@ -49,15 +50,17 @@ export type SavedIdentity = Readonly<Record<string, unknown>>;
 interface IdentityParts {
   readonly model: Module;
   readonly optimizer: Optimizer<{ lr: LearningRate }>;
+  readonly device: Device;
   readonly data: BatchSource;
   readonly accumulate: number;
 }
 
 /** Returns the identity of a run. A resumed run must have the same. */
-export function identityOf({ model, optimizer, data, accumulate }: IdentityParts): RunIdentity {
+export function identityOf({ model, optimizer, device, data, accumulate }: IdentityParts): RunIdentity {
   const { lr } = optimizer.groups[0]?.options ?? {};
   return {
     ...(model.precision !== "float32" && { precision: model.precision }),
+    ...(device.float32Products !== "float32" && { float32Products: device.float32Products }),
     schedule: lr === undefined ? undefined : learningRateJson(lr),
     ...optimizer.toJSON(),
     data: data.toJSON(),

@@ -1,4 +1,5 @@
 // `stepsize train` whole on the emulated GPU: its losses are the CPU's, and those of its own second run to the bit.
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { findAddon } from "#lib/native/index.js";
@@ -43,5 +44,39 @@ describe.skipIf(skip).each([
     // a batch norm with the biased variance, differs by 1e-2.
     for (const [i, { loss }] of first.entries()) expect(loss / onCpu[i]!.loss, `step ${i}`).toBeCloseTo(1, 4);
     expect(first.at(-1)!.loss).not.toBe(first[0]!.loss);
+  });
+});
+
+describe.skipIf(skip)("products in TF32", () => {
+  test("are used from the first step to a resumed one, and stored in the settings", async () => {
+    const cwd = folder();
+    const data = ["--data", `idx:${tinyData(cwd)}`, "--classes", `${classCount}`, "--batch", "8"];
+    const args = ["train", "--model", "mlp", ...data, "--max-lr", "0.01", "--device", "cuda:emulated", "--budget", "4"];
+    const losses = async (name: string, ...more: string[]) => {
+      const { code, stderr } = await run([...args, "--run", name, ...more], { cwd });
+      expect(code, stderr).toBe(0);
+      return { stderr, losses: lossesOf(join(cwd, name)).map(({ loss }) => loss) };
+    };
+    const exact = await losses("float32");
+    const rounded = await losses("tf32", "--precision", "tf32", "--checkpoint-every", "2");
+    expect(rounded.stderr).toContain("with products in TF32");
+    expect(exact.stderr).not.toContain("TF32");
+    expect(JSON.parse(readFileSync(join(cwd, "tf32/config.json"), "utf8"))).toMatchObject({ precision: "tf32" });
+    // An error of 2⁻¹⁰ in each product changes the first loss by much less than its size.
+    expect(rounded.losses[0]! / exact.losses[0]!).toBeCloseTo(1, 3);
+    expect(rounded.losses).not.toEqual(exact.losses);
+    // The same bits from a captured step.
+    expect((await losses("captured", "--precision", "tf32", "--capture")).losses).toEqual(rounded.losses);
+
+    const resume = (...more: string[]) => run(["train", "--resume", "tf32", ...more], { cwd });
+    expect((await resume("--precision", "float32")).stderr).toContain('the run to resume has "tf32"');
+    const onCpu = await resume("--device", "cpu");
+    expect(onCpu.stderr).toContain("precision: expected float32 or bf16 on a CPU, got tf32");
+    const longer = await resume("--allow", "schedule", "--budget", "6");
+    expect(longer.code, longer.stderr).toBe(0);
+    expect(longer.stderr).toContain("with products in TF32");
+    // The weights are float32, so that any device can use them.
+    const evaluated = await run(["evaluate", "tf32", "--device", "cpu"], { cwd });
+    expect(evaluated.code, evaluated.stderr).toBe(0);
   });
 });

@@ -73,6 +73,11 @@ const cases: Readonly<Record<string, readonly (readonly [line: string, message: 
       "--validation: expected none for text, whose validation split is made by stepsize tokenize",
     ],
     ["train --data tokens:x --augment", "--augment: expected only with images"],
+    [
+      "train --precision tf32 --device cpu",
+      "--precision: expected float32 or bf16 on a CPU, got tf32, which only GPUs have",
+    ],
+    ["train --precision tf32 --threads 1", "--precision: expected float32 or bf16 on a CPU, got tf32"],
     ["tokenize --out x", "path: expected at least one folder or text file, got none"],
     ["tokenize x", "--out: expected the path of a folder to create, got none"],
     [

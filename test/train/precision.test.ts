@@ -2,15 +2,28 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import * as models from "#lib/models/index.js";
+import { type Device, findAddon, openDevice } from "#lib/native/index.js";
 import type * as nn from "#lib/nn/index.js";
 import { AdamW } from "#lib/optim/index.js";
+import * as schedule from "#lib/schedule/index.js";
 import { cast, crossEntropy, noGrad, type Tensor, tensor, tidy } from "#lib/tensor/index.js";
 import type { Trainer } from "#lib/train/index.js";
 import { loadModel, loadWeights } from "#lib/weights/index.js";
 import { openAll } from "../support/devices.js";
 import { expectError } from "../support/errors.js";
 import { temporaryFolders } from "../support/folders.js";
-import { budget, device, images, lowPrecision, plainMLP, recordsOf, residual, smallResNet } from "./support/runs.js";
+import {
+  budget,
+  card,
+  device,
+  images,
+  lowPrecision,
+  plainMLP,
+  recordsOf,
+  residual,
+  runOf,
+  smallResNet,
+} from "./support/runs.js";
 
 const folder = temporaryFolders();
 const on = await device();
@@ -167,5 +180,43 @@ describe("a checkpoint of a bf16 run", () => {
       expect(await valuesOf(model.stateDict().get(name) as Tensor), name).toEqual(
         await valuesOf(name.includes("running") ? x : cast(x.detach(), "bfloat16")),
       );
+  });
+});
+
+describe.skipIf(!findAddon("cuda-emulated").addon)("a checkpoint of a run with products in TF32", () => {
+  const perceptron = (gpu: Device) => {
+    const model = plainMLP(gpu);
+    const optimizer = new AdamW(model.parameters(), { lr: schedule.constant({ budget, maxLr: 1e-3 }) });
+    return runOf({ model, optimizer, loss: crossEntropy, data: images.batches({ size: 16 }), card });
+  };
+
+  it("continues on such a device only, and its model is loaded anywhere", async () => {
+    const rounding = await openDevice("cuda:emulated", { float32Products: "tf32" });
+    const exact = await openDevice("cuda:emulated");
+    const path = join(folder(), "tf32.safetensors");
+    const run = perceptron(rounding);
+    for await (const record of run.trainer.run({ until: 2 })) void record;
+    await run.trainer.save(path);
+    const again = perceptron(rounding);
+    await again.trainer.load(path);
+    expect(again.trainer.step).toBe(2);
+    await expectError(
+      () => perceptron(exact).trainer.load(path),
+      "invalid-file",
+      'the float32Products was "tf32", this run has undefined',
+    );
+    const plain = join(folder(), "plain.safetensors");
+    await perceptron(exact).trainer.save(plain);
+    await expectError(
+      () => perceptron(rounding).trainer.load(plain),
+      "invalid-file",
+      'the float32Products was undefined, this run has "tf32"',
+    );
+    const state = run.model.stateDict();
+    const model = plainMLP(on);
+    await loadWeights(model, path);
+    for (const [name, x] of model.stateDict()) expect(await x.read(), name).toEqual(await state.get(name)!.read());
+    await rounding.close();
+    await exact.close();
   });
 });

@@ -226,8 +226,8 @@ function introduce({ settings, schedule }: TrainConfig, parts: OpenRun, { path }
   const batches = accumulate > 1 ? `${accumulate} × ${batch}` : batch;
   const { kernels, threads, name } = parts.device.describe();
   const kernelsInWords = kernels === undefined ? name : `${kernels}, ${some(Number(threads), "thread")}`;
-  const stored = precision === "bf16" ? " in bf16 with float32 masters" : "";
-  tell(`${model}, ${some(parameters, "parameter")}${stored}, on ${settings.data}`);
+  const inWhich = { float32: "", tf32: " with products in TF32", bf16: " in bf16 with float32 masters" }[precision];
+  tell(`${model}, ${some(parameters, "parameter")}${inWhich}, on ${settings.data}`);
   tell(
     `${count(lengths.train * unitsPerItem)} ${unit} to train${validation}, ${count(lengths.test * unitsPerItem)} to test`,
   );

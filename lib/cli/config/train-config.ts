@@ -3,7 +3,6 @@ import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { describe } from "../../errors.js";
 import * as models from "../../models/index.js";
-import type { Precision } from "../../nn/index.js";
 import { defaultOptimizer, type OptimizerName, optimizersByName, takesMomentum } from "../../optim/by-name.js";
 import type { Schedule } from "../../schedule/index.js";
 import type { Given } from "../../study/index.js";
@@ -12,6 +11,7 @@ import {
   type GivenReadOptions,
   isTableKind,
   parseSource,
+  type RunPrecision,
   readOptionNames,
   readOptionsOf,
   resolveSource,
@@ -91,9 +91,11 @@ export const trainFields = {
       fallback: "1",
     },
   ),
-  precision: choiceField(["float32", "bf16"], "type of weights and activations; master weights stay float32", {
-    fallback: "float32",
-  }),
+  precision: choiceField(
+    ["float32", "tf32", "bf16"],
+    "bf16: type of weights and activations, with float32 master weights; tf32: float32, multiplied on a GPU's tensor cores",
+    { fallback: "float32" },
+  ),
   optimizer: optimizerFields.optimizer,
   schedule: scheduleName,
   ...scheduleFieldsWith({ maxLr: maxLrInWords, warmup: "a twentieth of the budget" }),
@@ -190,7 +192,7 @@ export type TrainSettings = GivenReadOptions & {
   readonly budget: number;
   readonly batch: number;
   readonly accumulate: number;
-  readonly precision: Precision;
+  readonly precision: RunPrecision;
   readonly optimizer: OptimizerName;
   readonly schedule: string;
   readonly weightDecay: number;
@@ -294,6 +296,8 @@ export function completeConfig(
   if (folder !== undefined && !isText) refuse("model", "expected hf:<dir> only with data tokens:<dir>");
   if (folder !== undefined && given["weights"] !== undefined)
     throw new UsageError(`${label("weights")}: expected none with --model hf:<dir>, which has weights`);
+  if (given["precision"] === "tf32" && (given["device"] === "cpu" || given["threads"] !== undefined))
+    throw new UsageError(`${label("precision")}: expected float32 or bf16 on a CPU, got tf32, which only GPUs have`);
   for (const field of ["evaluationItems", "keep", "patience"])
     if (given[field] !== undefined && given["evaluateEvery"] === undefined)
       throw new UsageError(`${label(field)}: expected only with --evaluate-every, which is missing`);
