@@ -54,6 +54,8 @@ export interface Tolerance {
 export interface OperationChecks {
   /** The tolerance; `exact` if the results must have the same bits. */
   readonly tolerance: Tolerance | "exact";
+  /** The tolerance of products in TF32 of factors that are rounded to it, the first two inputs; if there are any. */
+  readonly tf32?: Tolerance;
   /** The types that `stored` inputs may have. */
   readonly storages: readonly ("float32" | "bfloat16")[];
   /** Indices of inputs that are changed in place. */
@@ -188,6 +190,8 @@ const largest = (units: number, reason: string, more: Partial<Tolerance> = {}): 
 const ofFunction = "two functions that are each exact to 2 units in the last place, and a few operations around them";
 const ofSum =
   "terms are added in another order: the roundings of partial sums, which grow as √k, add up like a random walk of k steps";
+const ofTf32 =
+  "as a sum in float32; tensor cores round partial sums towards zero, which is 0.22·√k units for random terms, 13 for the longest sum";
 const ofNorm = "a mean, a variance and its inverse root, each a few roundings, and sums in another order";
 const ofSoftmax = "an exponential of a difference, and a sum of them in another order";
 
@@ -316,6 +320,7 @@ export const operationChecks: Readonly<Record<string, OperationChecks>> = {
   argmax: { tolerance: exact, storages: both, cases: onRows((n, width) => ({ inputs: [stored(n, width)] })) },
   matmul: {
     tolerance: magnitudes(16, `${ofSum}; an activation adds two roundings`, { attributes: { activation: "none" } }),
+    tf32: magnitudes(64, ofTf32, { attributes: { activation: "none" } }),
     storages: both,
     cases: {
       aligned: { inputs: [stored(128, 64), stored(64, 128)] },
@@ -342,6 +347,7 @@ export const operationChecks: Readonly<Record<string, OperationChecks>> = {
   },
   conv2d: {
     tolerance: magnitudes(16, ofSum),
+    tf32: magnitudes(64, ofTf32),
     storages: both,
     cases: {
       aligned: { inputs: [stored(2, 16, 16, 32), stored(64, 3, 3, 32)], attributes: { padding: 1 } },
@@ -353,6 +359,7 @@ export const operationChecks: Readonly<Record<string, OperationChecks>> = {
   },
   conv2dInputGradient: {
     tolerance: magnitudes(16, ofSum),
+    tf32: magnitudes(64, ofTf32),
     storages: both,
     cases: {
       aligned: {
@@ -376,6 +383,7 @@ export const operationChecks: Readonly<Record<string, OperationChecks>> = {
   },
   conv2dWeightGradient: {
     tolerance: magnitudes(16, ofSum),
+    tf32: magnitudes(64, ofTf32),
     storages: both,
     cases: {
       aligned: {

@@ -20,6 +20,11 @@ export interface RunOptions {
   readonly storage: Storage;
   /** Use the absolute values of the inputs. Default false. */
   readonly magnitudes?: boolean;
+  /**
+   * Round the first two inputs to TF32. `exactly` gives the rounded numbers, `with digits below` other numbers that are
+   * rounded to the same ones. Default: the inputs as they are.
+   */
+  readonly tf32?: "exactly" | "with digits below" | undefined;
   /** Attributes instead of those of the case. */
   readonly attributes?: Readonly<Record<string, string>> | undefined;
   /** Results to expect, and a byte to fill their memory with before the run. */
@@ -37,9 +42,23 @@ export interface Run {
 /** Creates an input on a device. */
 export function createInput(device: Device, input: CaseInput, salt: number, options: RunOptions): Tensor {
   const { shape, dtype } = input;
-  const values = input.values(salt);
-  const given = options.magnitudes ? values.map(Math.abs) : values;
+  let values = input.values(salt);
+  if (options.magnitudes) values = values.map(Math.abs);
+  if (options.tf32 && salt < 2) values = values.map(options.tf32 === "exactly" ? roundedToTf32 : withDigitsBelow);
+  const given = values;
   return tensor(device, given, shape, { dtype: dtype === "stored" ? options.storage : dtype });
+}
+
+/** Rounds a number to the 11 significant bits of TF32. */
+function roundedToTf32(value: number): number {
+  if (value === 0) return 0;
+  const unit = 2 ** (Math.floor(Math.log2(Math.abs(value))) - 10);
+  return Math.round(value / unit) * unit;
+}
+
+/** Returns a number that is rounded to the same TF32, whichever way ties go. */
+function withDigitsBelow(value: number): number {
+  return roundedToTf32(value) * (1 + 2 ** -13);
 }
 
 /** Returns the salt of a tensor of a list. All tensors of a case have different ones. */

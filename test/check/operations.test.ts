@@ -1,5 +1,5 @@
 // The cases of operations: that they are complete, that they pass on every device, and what the comparisons find.
-import { describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { operationChecks, type Tolerance } from "#lib/check/operation-cases.js";
 import {
   compareClosely,
@@ -11,7 +11,7 @@ import {
   runCase,
 } from "#lib/check/operation-runs.js";
 import { operationsStage } from "#lib/check/stages/operations.js";
-import { findAddon, openDevice } from "#lib/native/index.js";
+import { type Device, type DeviceOptions, findAddon, openDevice } from "#lib/native/index.js";
 import { onEveryDevice } from "../support/devices.js";
 
 const { operations } = findAddon("cpu").addon!;
@@ -35,11 +35,18 @@ describe("the cases", () => {
 });
 
 await onEveryDevice("operations agree with the CPU, and their outputs were poisoned", (device) => {
+  const opened: Device[] = [];
+  afterAll(() => Promise.all(opened.map((one) => one.close())));
+  const open = async (options: DeviceOptions) => {
+    const one = await openDevice(device.name, options);
+    opened.push(one);
+    return one;
+  };
   const context = {
     device,
     scale: "reduced" as const,
     reference: async () => cpu,
-    open: () => Promise.reject(new Error("no case opens a device")),
+    open,
     measured: () => {},
   };
 
@@ -47,9 +54,32 @@ await onEveryDevice("operations agree with the CPU, and their outputs were poiso
     for (const { name, run } of cases.filter((one) => /^(aligned|ragged),/.test(one.name))) {
       const { fault, message, measured } = await run(context);
       expect(fault, `${name}: ${message}`).toBeUndefined();
+      // A CPU refuses TF32.
+      if (device.name === "cpu" && name.endsWith("TF32")) continue;
       const [poisoned, outputs] = String(measured?.["poisoned"]).split(" of ");
       expect(poisoned, name).toBe(outputs);
     }
+  });
+});
+
+describe("the cases in TF32", () => {
+  const group = operationsStage.groups().find(({ name }) => name === "matmul")!;
+  const ragged = group.cases.find(({ name }) => name === "ragged, TF32")!;
+  const check = (device: Device) =>
+    ragged.run({
+      device,
+      scale: "reduced",
+      reference: async () => cpu,
+      open: () => openDevice(device.name),
+      measured: () => {},
+    });
+
+  test("find a device that multiplies float32", async () => {
+    expect(await check(cpu)).toEqual({ fault: "wrong", message: "TF32 on a CPU: undefined" });
+    if (!findAddon("cuda-emulated").addon) return;
+    const device = await openDevice("cuda:emulated");
+    expect(await check(device)).toMatchObject({ fault: "wrong" });
+    await device.close();
   });
 });
 

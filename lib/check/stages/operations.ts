@@ -1,7 +1,7 @@
 // Stage 2: every operation of the table, against the CPU.
-import type { Device } from "../../native/index.js";
+import { messageOf } from "../../realms.js";
 import { type OperationCase, type OperationChecks, operationChecks } from "../operation-cases.js";
-import { compareClosely, compareExactly, compareRuns, poisons, type Result, runCase } from "../operation-runs.js";
+import { compareClosely, compareExactly, compareRuns, poisons, runCase } from "../operation-runs.js";
 import type { Finding } from "../report.js";
 import type { CaseContext, CaseGroup, Stage } from "../stage.js";
 
@@ -14,16 +14,24 @@ async function checkOperation(
   checks: OperationChecks,
   one: OperationCase,
   storage: Storage,
+  inTf32 = false,
 ): Promise<Finding> {
-  const run = (on: Device, byte?: number, results: readonly Result[] = []) =>
-    runCase(on, operation, checks, one, { storage, ...(byte !== undefined && { poison: { results, byte } }) });
   const cpu = await reference();
-  const { results: expected } = await run(cpu);
-  const first = await run(device, poisons[0], expected);
-  const second = await run(device, poisons[1], expected);
+  const { results: expected } = await runCase(cpu, operation, checks, one, {
+    storage,
+    ...(inTf32 && { tf32: "exactly" }),
+  });
+  const run = (byte: number) =>
+    runCase(device, operation, checks, one, {
+      storage,
+      poison: { results: expected, byte },
+      ...(inTf32 && { tf32: "with digits below" }),
+    });
+  const first = await run(poisons[0]);
+  const second = await run(poisons[1]);
   const finding = compareRuns(first, second);
   if (finding.fault) return finding;
-  const { tolerance } = checks;
+  const tolerance = (inTf32 && checks.tf32) || checks.tolerance;
   const measured = { poisoned: `${first.poisoned} of ${first.outputs}` };
   if (tolerance === "exact") return { ...compareExactly(first.results, expected), measured };
   const { attributes } = tolerance;
@@ -34,22 +42,48 @@ async function checkOperation(
   return { ...compareClosely(first.results, expected, tolerance, one, sizes?.results), measured };
 }
 
+/** Checks an operation on the device with products in TF32. A CPU must refuse them. */
+async function checkInTf32(
+  { device, reference, open }: CaseContext,
+  operation: string,
+  checks: OperationChecks,
+  one: OperationCase,
+): Promise<Finding> {
+  if (device.name !== "cpu")
+    return checkOperation(
+      { device: await open({ float32Products: "tf32" }), reference },
+      operation,
+      checks,
+      one,
+      "float32",
+      true,
+    );
+  const problem = await open({ float32Products: "tf32" }).then(() => undefined, messageOf);
+  return problem?.startsWith("float32Products: ") ? {} : { fault: "wrong", message: `TF32 on a CPU: ${problem}` };
+}
+
 function groupOf(operation: string, checks: OperationChecks): CaseGroup {
   return {
     name: operation,
-    cases: checks.storages.flatMap((storage) =>
-      Object.entries(checks.cases).map(([shape, one]) => ({
-        name: `${shape}, ${storage}`,
-        run: (context: CaseContext) => checkOperation(context, operation, checks, one, storage),
+    cases: [
+      ...checks.storages.flatMap((storage) =>
+        Object.entries(checks.cases).map(([shape, one]) => ({
+          name: `${shape}, ${storage}`,
+          run: (context: CaseContext) => checkOperation(context, operation, checks, one, storage),
+        })),
+      ),
+      ...Object.entries(checks.tf32 ? checks.cases : {}).map(([shape, one]) => ({
+        name: `${shape}, TF32`,
+        run: (context: CaseContext) => checkInTf32(context, operation, checks, one),
       })),
-    ),
+    ],
   };
 }
 
 /** Every operation, forward and gradient. */
 export const operationsStage: Stage = {
   name: "operations",
-  title: "every operation, forward and gradient, in float32 and bfloat16, against the CPU",
+  title: "every operation, forward and gradient, in float32, bfloat16 and TF32, against the CPU",
   groups: () => Object.entries(operationChecks).map(([operation, checks]) => groupOf(operation, checks)),
   parallel: true,
 };
