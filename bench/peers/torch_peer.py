@@ -227,7 +227,10 @@ def draw_ids(ids, below, shape, device):
 class Operation(Timed):
     """One of `operations` without gradients."""
 
-    def __init__(self, operation, device, inputs, attributes):
+    def __init__(self, operation, device, inputs, attributes, float32Products="float32"):
+        torch.backends.cuda.matmul.allow_tf32 = float32Products == "tf32"
+        torch.backends.cudnn.allow_tf32 = float32Products == "tf32"
+
         def make(shape, dtype, below=None, ids="uniform"):
             if below is not None:
                 return draw_ids(ids, below, shape, device)

@@ -1,7 +1,7 @@
 // What an operation must move and compute. Reads that a cache serves are not counted.
 import { itemAt } from "../lookup.js";
 import { type Attributes, arrayOf } from "../native/addon.js";
-import type { DataType } from "../native/index.js";
+import type { DataType, Float32Products } from "../native/index.js";
 import { elementCount } from "../shapes.js";
 
 /** Kinds of kernels whose efficiency is predicted together. */
@@ -11,9 +11,12 @@ export type Family =
   | "gradient norm"
   | "product"
   | "float32 product"
+  | "TF32 product"
   | "convolution"
   | "convolution, gradient of the images"
   | "convolution, gradient of the weights"
+  | "TF32 convolution"
+  | "TF32 convolution, gradient of the weights"
   | "attention"
   | "attention, gradient"
   | "elements"
@@ -46,6 +49,8 @@ export interface EnqueuedRecord {
   readonly inputs: readonly Sized[];
   readonly outputs: readonly Sized[];
   readonly attributes: Attributes;
+  /** How the device multiplies float32. Default `"float32"`. */
+  readonly float32Products?: Float32Products;
   /** Bytes that its lists of tensors move, if they are known. The record does not have their shapes. */
   readonly listBytes?: number;
 }
@@ -84,14 +89,27 @@ const families: Readonly<Record<string, Family>> = {
   update: "update",
 };
 
+/** Families of products of float32 numbers that the device rounds to TF32. */
+const inTf32: Partial<Record<Family, Family>> = {
+  product: "TF32 product",
+  convolution: "TF32 convolution",
+  "convolution, gradient of the images": "TF32 convolution",
+  "convolution, gradient of the weights": "TF32 convolution, gradient of the weights",
+};
+
 const sumOf = (tensors: readonly Sized[]) => tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
 
 /** Computes the work of a record from its tensors. */
 export function costOf(record: EnqueuedRecord): Cost {
-  const family = families[record.operation] ?? "elements";
-  const isFloat32 = family === "product" && record.inputs[0]?.dtype === "float32";
   const bytes = movedBy(record) + (record.listBytes ?? 0);
-  return { family: isFloat32 ? "float32 product" : family, bytes, flops: flopsOf(record) };
+  return { family: familyOf(record), bytes, flops: flopsOf(record) };
+}
+
+function familyOf({ operation, inputs, float32Products }: EnqueuedRecord): Family {
+  const family = families[operation] ?? "elements";
+  if (inputs[0]?.dtype !== "float32") return family;
+  if (float32Products === "tf32") return inTf32[family] ?? family;
+  return family === "product" ? "float32 product" : family;
 }
 
 function movedBy({ operation, inputs, outputs }: EnqueuedRecord): number {

@@ -1,6 +1,6 @@
 // The operations of a training step at the sizes of two models: resnet18 with batches of 512, and OLMo-36M with 16
 // sequences of 1,024 tokens.
-import type { DataType } from "../native/index.js";
+import type { DataType, Float32Products } from "../native/index.js";
 import { elementCount } from "../shapes.js";
 import { bytesOf, type Cost, type Family } from "./cost.js";
 import type { IdDistribution } from "./ids.js";
@@ -38,6 +38,8 @@ export interface OperationCase extends Cost {
   readonly operation: string;
   readonly inputs: readonly Input[];
   readonly attributes: Readonly<Record<string, number | boolean | string>>;
+  /** How the device multiplies float32. Default `"float32"`. */
+  readonly float32Products?: Float32Products;
   /** Name of the corresponding PyTorch operation in torch_peer.py; absent if there is none. */
   readonly torch?: string;
 }
@@ -119,6 +121,7 @@ function products(of: Size): Cases {
     [`matmul ${n}³`]: square(n),
     [`matmul ${large}³`]: square(large),
     [`matmul ${n}³, float32`]: square(n, float, "float32 product"),
+    [`matmul ${n}³, TF32`]: { ...square(n, float, "TF32 product"), float32Products: "tf32" },
     [`linear ${rows} × ${width} × ${hidden}, bias, GELU`]: {
       operation: "matmul",
       family: "product",
@@ -143,18 +146,21 @@ interface ConvolutionShape {
 
 function convolutions(of: Size): Cases {
   const batch = of(512, 2);
-  const kind = (name: string, { side, channels, outputs, kernel, stride }: ConvolutionShape): Cases => {
+  const kind = (name: string, { side, channels, outputs, kernel, stride }: ConvolutionShape, make = half): Cases => {
+    const isTf32 = make === float;
+    const products = isTf32 && ({ float32Products: "tf32" } as const);
     const padding = (kernel - 1) / 2;
     const sideOut = Math.floor((side + 2 * padding - kernel) / stride) + 1;
-    const images = half(batch, side, side, channels);
-    const weights = half(outputs, kernel, kernel, channels);
-    const results = half(batch, sideOut, sideOut, outputs);
+    const images = make(batch, side, side, channels);
+    const weights = make(outputs, kernel, kernel, channels);
+    const results = make(batch, sideOut, sideOut, outputs);
     const flops = 2 * elementCount(results.shape) * kernel * kernel * channels;
     const window = { stride, padding };
     return {
       [name]: {
         operation: "conv2d",
-        family: "convolution",
+        family: isTf32 ? "TF32 convolution" : "convolution",
+        ...products,
         inputs: [images, weights],
         outputs: [results],
         attributes: window,
@@ -163,7 +169,8 @@ function convolutions(of: Size): Cases {
       },
       [`${name}, gradient of the images`]: {
         operation: "conv2dInputGradient",
-        family: "convolution, gradient of the images",
+        family: isTf32 ? "TF32 convolution" : "convolution, gradient of the images",
+        ...products,
         inputs: [results, weights],
         outputs: [images],
         attributes: { ...window, height: side, width: side },
@@ -172,7 +179,8 @@ function convolutions(of: Size): Cases {
       },
       [`${name}, gradient of the weights`]: {
         operation: "conv2dWeightGradient",
-        family: "convolution, gradient of the weights",
+        family: isTf32 ? "TF32 convolution, gradient of the weights" : "convolution, gradient of the weights",
+        ...products,
         inputs: [images, results],
         outputs: [weights],
         attributes: { ...window, height: kernel, width: kernel },
@@ -182,6 +190,7 @@ function convolutions(of: Size): Cases {
     };
   };
   const [narrow, wide] = [of(64, 16), of(256, 32)];
+  const plain = { side: of(56, 8), channels: narrow, outputs: narrow, kernel: 3, stride: 1 };
   return {
     ...kind("stem 7 × 7, 3 channels, stride 2", {
       side: of(224, 16),
@@ -190,13 +199,8 @@ function convolutions(of: Size): Cases {
       kernel: 7,
       stride: 2,
     }),
-    ...kind(`conv2d 3 × 3, ${narrow} channels`, {
-      side: of(56, 8),
-      channels: narrow,
-      outputs: narrow,
-      kernel: 3,
-      stride: 1,
-    }),
+    ...kind(`conv2d 3 × 3, ${narrow} channels`, plain),
+    ...kind(`conv2d 3 × 3, ${narrow} channels, TF32`, plain, float),
     ...kind(`conv2d 3 × 3, ${narrow} to ${2 * narrow} channels, stride 2`, {
       side: of(56, 8),
       channels: narrow,

@@ -1,23 +1,43 @@
 import { itemAt } from "../lookup.js";
-import type { Device } from "../native/index.js";
+import { type Device, type Float32Products, openDevice } from "../native/index.js";
 import { elementCount } from "../shapes.js";
 import { copy, execute, type Tensor, tensor } from "../tensor/index.js";
 import { drawIds } from "./ids.js";
 import type { BenchSize, Input, OperationCase } from "./operation-cases.js";
 import { copyGroup } from "./rows.js";
+import { Stopwatch } from "./stopwatch.js";
 import { type PlannedRow, plannedWork } from "./timing.js";
 import { randomTensor } from "./values.js";
 
-/** Plans the measurement of an operation of a training step. */
+/** Plans the measurement of an operation of a training step. A CPU has no rows of products in TF32. */
 export function operationRow(one: OperationCase): PlannedRow {
-  const { group, name, operation, attributes } = one;
-  return plannedWork({ group, name, contender: "stepsize" }, one, (device) => {
+  const { group, name, operation, attributes, float32Products } = one;
+  const row = plannedWork({ group, name, contender: "stepsize" }, one, (device) => {
     const inputs = createInputs(device, one.inputs);
     const work = () => {
       for (const result of execute(operation, inputs, attributes)) result.dispose();
     };
     return { work, resources: inputs };
   });
+  return float32Products === undefined ? row : onAnotherDevice(row, float32Products);
+}
+
+/** Measures a row on the same device, opened with other products of float32. */
+function onAnotherDevice({ title, measure }: PlannedRow, float32Products: Float32Products): PlannedRow {
+  return {
+    title,
+    measure: async (timing) => {
+      if (timing.device.name === "cpu") return [];
+      const device = await openDevice(timing.device.name, { float32Products });
+      const stopwatch = new Stopwatch(device);
+      try {
+        return await measure({ ...timing, device, stopwatch });
+      } finally {
+        stopwatch.dispose();
+        await device.close();
+      }
+    },
+  };
 }
 
 /** Creates all tensors or, if the memory does not suffice, none. */

@@ -46,6 +46,11 @@ export const efficiencies: Readonly<Record<Family, Efficiency>> = {
     reason: "2.4 instructions per tensor-core instruction",
   },
   "float32 product": { copy: streaming, matrix: 0.055, reason: "no tensor cores: 67 TFLOP/s, and 65 % of it" },
+  "TF32 product": {
+    copy: streaming,
+    matrix: withCyclesPerMma(3.3) / 2,
+    reason: "3.3 instructions per tensor-core instruction, which multiplies half as many numbers as in bf16",
+  },
   convolution: {
     copy: streaming,
     matrix: 0.9 * withCyclesPerMma(3.2),
@@ -60,6 +65,16 @@ export const efficiencies: Readonly<Record<Family, Efficiency>> = {
     copy: streaming,
     matrix: 0.8 * withCyclesPerMma(4.9),
     reason: "4.9 instructions per tensor-core instruction; slices of a long sum are added at the end",
+  },
+  "TF32 convolution": {
+    copy: streaming,
+    matrix: (0.9 * withCyclesPerMma(6.1)) / 2,
+    reason: "as in bf16, with 3.9 to 6.1 instructions and half as many numbers per tensor-core instruction",
+  },
+  "TF32 convolution, gradient of the weights": {
+    copy: streaming,
+    matrix: (0.8 * withCyclesPerMma(7.3)) / 2,
+    reason: "as in bf16, with 5.6 to 7.3 instructions and half as many numbers per tensor-core instruction",
   },
   attention: {
     copy: streaming,

@@ -109,7 +109,8 @@ export function observeRecords(device: Device, observe: (record: EnqueuedRecord)
     const [operation, inputs, attributes = {}] = given;
     // The handles may be disposed of before the record is used.
     const sized = ({ shape, dtype }: NativeTensor): Sized => ({ shape, dtype });
-    observe({ operation, inputs: inputs.map(sized), outputs: outputs.map(sized), attributes });
+    const { float32Products } = device;
+    observe({ operation, inputs: inputs.map(sized), outputs: outputs.map(sized), attributes, float32Products });
     return outputs;
   };
   // This uncovers the method of the class again.

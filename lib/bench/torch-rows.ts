@@ -56,11 +56,16 @@ interface TorchWork {
 /** Plans the measurement of PyTorch's operations, optimizer steps and training steps. */
 export function torchRows(size: BenchSize, session: TorchSession): PlannedRow[] {
   const contender = "PyTorch";
-  const operations = operationCases(size).flatMap(({ torch, group, name, inputs, attributes, bytes, flops }) => {
-    if (torch === undefined) return [];
-    const request = (device: Device) => ({ operation: torch, device: device.name, inputs, attributes });
-    return [{ title: { group, name, contender }, cost: { bytes, flops }, request } as const];
-  });
+  const operations = operationCases(size).flatMap(
+    ({ torch, float32Products, group, name, inputs, attributes, bytes, flops }) => {
+      if (torch === undefined) return [];
+      const request = (device: Device) => ({
+        ...{ operation: torch, device: device.name, inputs, attributes },
+        ...(float32Products && { float32Products }),
+      });
+      return [{ title: { group, name, contender }, cost: { bytes, flops }, request } as const];
+    },
+  );
   const optimizers = optimizerSteps(size)
     .filter(({ setting }) => torchLacks(setting) === undefined)
     .map(({ name, bytes, workload, setting }) => ({

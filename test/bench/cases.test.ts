@@ -7,6 +7,7 @@ import { operationCases } from "#lib/bench/operation-cases.js";
 import { createInputs } from "#lib/bench/operation-rows.js";
 import { efficiencies, predictedMilliseconds } from "#lib/bench/predictions.js";
 import { observeRecords } from "#lib/bench/subjects.js";
+import { type Device, openDevice } from "#lib/native/index.js";
 import { execute } from "#lib/tensor/index.js";
 import { cudaDevices, devices, onEveryDevice } from "../support/devices.js";
 
@@ -15,8 +16,13 @@ const full = operationCases("full");
 
 await onEveryDevice(
   "the cases",
-  (device) => {
-    it.each(cases)("$name: a valid call of $operation, whose tensors have the counted work", async (one) => {
+  (plain) => {
+    let rounding: Device | undefined;
+    afterAll(() => rounding?.close());
+    const possible = cases.filter(({ float32Products }) => float32Products === undefined || plain.name !== "cpu");
+    it.each(possible)("$name: a valid call of $operation, whose tensors have the counted work", async (one) => {
+      if (one.float32Products) rounding ??= await openDevice(plain.name, { float32Products: one.float32Products });
+      const device = one.float32Products && rounding ? rounding : plain;
       const inputs = createInputs(device, one.inputs);
       const records: EnqueuedRecord[] = [];
       const stop = observeRecords(device, (record) => records.push(record));
@@ -48,6 +54,7 @@ describe("the work of a case in full size", () => {
   it.each([
     ["matmul 4096³", 3 * 4096 ** 2 * half, 2 * 4096 ** 3],
     ["matmul 4096³, float32", 3 * 4096 ** 2 * 4, 2 * 4096 ** 3],
+    ["matmul 4096³, TF32", 3 * 4096 ** 2 * 4, 2 * 4096 ** 3],
     [
       "output layer 16384 × 384 × 50257, gradient of the weights",
       (16384 * 50257 + 16384 * 384 + 50257 * 384) * half,
@@ -112,8 +119,11 @@ describe.skipIf(problem !== "")(`PyTorch${problem}`, () => {
   const peer = TorchPeer.start(1, found);
   afterAll(() => peer?.close());
 
-  it.each(cases.filter(({ torch }) => torch))("knows $torch: $name", async ({ torch, inputs, attributes }) => {
-    const question = JSON.stringify({ operation: torch, device: "cpu", inputs, attributes });
-    expect(await peer!.ask(question, 1)).toMatchObject({ milliseconds: expect.any(Number) });
-  });
+  it.each(cases.filter(({ torch }) => torch))(
+    "knows $torch: $name",
+    async ({ torch, inputs, attributes, float32Products }) => {
+      const question = JSON.stringify({ operation: torch, device: "cpu", inputs, attributes, float32Products });
+      expect(await peer!.ask(question, 1)).toMatchObject({ milliseconds: expect.any(Number) });
+    },
+  );
 });
