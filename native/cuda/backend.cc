@@ -1,6 +1,8 @@
 // What CUDA finds on this machine, and opening a device.
 #include "../backend.h"
 
+#include <dlfcn.h>
+
 #include <cstdlib>
 #include <string>
 #include <utility>
@@ -45,12 +47,30 @@ std::string problemOf(int index) {
          std::to_string(properties.minor) + ", and 8.0 is needed: an A100, an RTX 30 or newer";
 }
 
+// Why the driver does not say its version. A library that is there and cannot be loaded is not "not found".
+std::string driverProblem(cudaError_t code) {
+  const char* const library = "libcuda.so.1";
+  void* const handle = dlopen(library, RTLD_LAZY | RTLD_LOCAL);
+  if (handle == nullptr) {
+    const char* const reason = dlerror();
+    const std::string why = reason != nullptr ? reason : "";
+    // Another library that is missing has its own name in the message.
+    if (why.empty() || (why.rfind(library, 0) == 0 && why.find("No such file") != std::string::npos))
+      return "there is no NVIDIA driver on this machine (" + std::string(library) + " was not found)";
+    return "the NVIDIA driver cannot be loaded: " + why;
+  }
+  dlclose(handle);
+  return std::string("the NVIDIA driver was found (") + library +
+         ") and cannot be used: " + (code == cudaSuccess ? "it has no version" : cudaGetErrorString(code));
+}
+
 // Why CUDA cannot be used on this machine; empty if it can.
 std::string problem() {
   int driver = 0;
-  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
+  const cudaError_t asked = cudaDriverGetVersion(&driver);
+  if (asked != cudaSuccess || driver == 0) {
     cudaGetLastError();
-    return "there is no NVIDIA driver on this machine (libcuda.so.1 was not found)";
+    return driverProblem(asked);
   }
   if (driver < kOldestDriver) return "the NVIDIA driver is for CUDA " + versionText(driver) + ", and " + neededDriver();
   int count = 0;

@@ -1,6 +1,8 @@
 // The CUDA backend on the emulator: errors if CUDA cannot be used, memory, events, and caller-owned memory. Environment
 // variables select the emulated machine, so those tests run in separate processes
 // (test/emulator/cuda_runtime_emulated.h).
+import { existsSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { type Device, type DevicePointer, findAddon, openDevice } from "#lib/native/index.js";
 import { Parameter } from "#lib/nn/index.js";
@@ -10,12 +12,15 @@ import { gradientValues, initialValues, parameterOf, setGradient } from "../opti
 import { runProgram } from "../support/child.js";
 import { bits } from "../support/compare.js";
 import { expectError } from "../support/errors.js";
+import { temporaryFolders } from "../support/folders.js";
 import { attacks } from "./support/attacks.js";
 
 const addon = findAddon("cuda-emulated").addon;
 const program = (name: string): URL => new URL(`support/${name}.ts`, import.meta.url);
 const onCuda = { STEPSIZE_TEST_ADDON: "cuda-emulated" };
+const folder = temporaryFolders();
 const isThere = { skip: addon === undefined };
+const hasDriver = existsSync("/proc/driver/nvidia/version");
 
 async function opened(name: string, env: Readonly<Record<string, string>>): Promise<Record<string, unknown>> {
   const { stdout, stderr, code } = await runProgram(program("open-cuda"), [name], [], env);
@@ -25,7 +30,12 @@ async function opened(name: string, env: Readonly<Record<string, string>>): Prom
 
 describe("if CUDA cannot be used", isThere, () => {
   it.each([
-    { env: { STEPSIZE_EMULATED_DRIVER: "0" }, words: "there is no NVIDIA driver on this machine" },
+    {
+      env: { STEPSIZE_EMULATED_DRIVER: "0" },
+      words: hasDriver
+        ? "the NVIDIA driver was found (libcuda.so.1) and cannot be used: "
+        : "there is no NVIDIA driver on this machine (libcuda.so.1 was not found)",
+    },
     {
       env: { STEPSIZE_EMULATED_DRIVER: "12040" },
       words: "the NVIDIA driver is for CUDA 12.4, and CUDA 13 is needed: install driver 580 or newer",
@@ -46,6 +56,17 @@ describe("if CUDA cannot be used", isThere, () => {
       expect(outcome["message"]).toMatch(/^cuda:emulated: /);
     },
   );
+
+  it("openDevice says why the driver's library cannot be loaded", async () => {
+    const library = join(folder(), "libcuda.so.1");
+    writeFileSync(library, "This is no library. ".repeat(50));
+    const env = { STEPSIZE_EMULATED_DRIVER: "0", LD_LIBRARY_PATH: dirname(library) };
+    const outcome = await opened("cuda:emulated", env);
+    expect(outcome).toMatchObject({
+      code: "not-found",
+      message: `cuda:emulated: the NVIDIA driver cannot be loaded: ${library}: invalid ELF header`,
+    });
+  });
 
   it("a newer driver, or one of several GPUs, is accepted", async () => {
     const outcome = await opened("cuda:emulated", { STEPSIZE_EMULATED_DRIVER: "13020", CUDA_VISIBLE_DEVICES: "1" });
