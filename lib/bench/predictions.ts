@@ -68,13 +68,13 @@ export const efficiencies: Readonly<Record<Family, Efficiency>> = {
   },
   "TF32 convolution": {
     copy: streaming,
-    matrix: (0.9 * withCyclesPerMma(6.1)) / 2,
-    reason: "as in bf16, with 3.9 to 6.1 instructions and half as many numbers per tensor-core instruction",
+    matrix: (0.9 * withCyclesPerMma(5.3)) / 2,
+    reason: "as in bf16, with 3.5 to 5.3 instructions and half as many numbers per tensor-core instruction",
   },
   "TF32 convolution, gradient of the weights": {
     copy: streaming,
-    matrix: (0.8 * withCyclesPerMma(7.3)) / 2,
-    reason: "as in bf16, with 5.6 to 7.3 instructions and half as many numbers per tensor-core instruction",
+    matrix: (0.8 * withCyclesPerMma(6.6)) / 2,
+    reason: "as in bf16, with 5.3 to 6.6 instructions and half as many numbers per tensor-core instruction",
   },
   attention: {
     copy: streaming,

@@ -17,7 +17,7 @@ type Kind = (typeof kinds)[number];
  */
 const budgets = {
   BFloat16Product: { dense: 5, smallDense: 5, windows: 5, smallWindows: 8.5 },
-  Tf32Product: { dense: 5, smallDense: 6.4, windows: 7.5, smallWindows: 10.5 },
+  Tf32Product: { dense: 5, smallDense: 6, windows: 7, smallWindows: 9 },
 };
 
 function budgetOf(kind: Kind, kernel: string): number {
