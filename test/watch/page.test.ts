@@ -285,6 +285,7 @@ describe.skipIf(chromiumPath === undefined)(`the page in a browser${withoutChrom
     const url = await watch(runs);
     const page = await open(url);
     await row(page, "2").getByText("highest learning rate 0.02").waitFor();
+    await page.locator("[aria-label^='Training loss over steps. '][aria-label*='1: last 0.1']").waitFor();
     await page.getByLabel("From").fill("100");
     await page.getByLabel("to", { exact: true }).fill("200");
     await page.keyboard.press("Tab");
@@ -293,14 +294,14 @@ describe.skipIf(chromiumPath === undefined)(`the page in a browser${withoutChrom
     const box = (await chart(page, "Training loss").boundingBox()) ?? expect.unreachable();
     await page.mouse.move(box.x + 100, box.y + 80);
     await page.mouse.down();
+    await page.mouse.move(box.x + 150, box.y + 85);
+    // The charts are drawn again in the meantime, as while a run writes.
+    await page.evaluate("document.getElementById('smoothing').dispatchEvent(new Event('input'))");
     await page.mouse.move(box.x + 200, box.y + 90, { steps: 3 });
     await page.mouse.up();
-    const [from, to] = [
-      await page.getByLabel("From").inputValue(),
-      await page.getByLabel("to", { exact: true }).inputValue(),
-    ];
-    expect(Number(from)).toBeGreaterThan(0);
-    expect(Number(to)).toBeGreaterThan(Number(from));
+    const fieldOf = async (label: string) => Number(await page.getByLabel(label, { exact: true }).inputValue());
+    await expect.poll(() => fieldOf("From")).toBeGreaterThan(0);
+    expect(await fieldOf("to")).toBeGreaterThan(await fieldOf("From"));
     await page.getByRole("searchbox").fill("0.02");
     await row(page, "1").waitFor({ state: "detached" });
     await page.getByRole("searchbox").fill("");
