@@ -33,6 +33,19 @@ const otherWords: Readonly<Record<string, string>> = {
   maxtokens: "--tokens",
   maxnewtokens: "--tokens",
   temp: "--temperature",
+  label: "--target",
+  labels: "--target",
+  targetcolumn: "--target",
+  delimiter: "--separator",
+  sep: "--separator",
+  testsize: "--test",
+  testshare: "--test",
+  testsplit: "--test",
+  testfile: "--test-data",
+  navalues: "--missing",
+  drop: "--ignore",
+  exclude: "--ignore",
+  categorical: "--categories",
 };
 
 /**

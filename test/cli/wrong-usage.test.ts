@@ -66,6 +66,10 @@ const cases: Readonly<Record<string, readonly (readonly [line: string, message: 
     ["train --classes 5", "--classes: expected only with data idx:<dir>"],
     ["train --context 5", "--context: expected only with data tokens:<dir>"],
     ["train --size 5", "--size: expected only with data images:<dir>"],
+    ["train --data csv:a.csv --label y", "Did you mean --target?"],
+    ["train --data a.csv", "; for a table: csv:a.csv"],
+    ["train --data a.parquet", "; for a table: parquet:a.parquet"],
+    ["train --data a.txt", "; for a text: stepsize tokenize a.txt, then tokens:<dir>"],
     ["train --target x", "--target: expected only with data csv:<file> or parquet:<file>"],
     ["train --data parquet:x.parquet --decimal ,", "--decimal: expected only with data csv:<file>, this run has"],
     [

@@ -43,6 +43,13 @@ describe("cells", () => {
   });
 });
 
+test("the settings of how a table is read are a part of its runs", () => {
+  const table = { source: "csv:some/houses.csv", target: "price", categories: ["zip"], test: 0.1, decimal: "," };
+  const [run] = planOf(completeStudy({ ...given, data: [table] }) as TrainingStudy, new Map())[0]?.outstanding ?? [];
+  const { source: _, ...settings } = table;
+  expect(run?.spec.data).toEqual({ name: "csv:houses.csv", ...settings });
+});
+
 describe("the order of a study", () => {
   const { made } = makeAll(study, byRate);
 

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import { z } from "zod";
 import { nearest } from "../../nearest.js";
 import { shown } from "../../quoting.js";
@@ -38,8 +38,13 @@ export function huggingFaceFolder(name: string): string | undefined {
 /** Returns the source that was probably meant by another text, as the end of an error message. */
 function meantSource(value: unknown): string {
   if (typeof value !== "string" || value === "") return "";
-  // Only a folder has an entry with this name.
-  if (existsSync(join(value, "."))) return `; for a folder of pictures: images:${shown(value)}`;
+  const ending = extname(value).toLowerCase();
+  if ([".csv", ".tsv"].includes(ending)) return `; for a table: csv:${shown(value)}`;
+  if ([".parquet", ".pq"].includes(ending)) return `; for a table: parquet:${shown(value)}`;
+  if ([".txt", ".md"].includes(ending)) return `; for a text: stepsize tokenize ${shown(value)}, then tokens:<dir>`;
+  if (existsSync(join(value, "tokens.json"))) return `; for a folder of stepsize tokenize: tokens:${shown(value)}`;
+  // Only a folder has this entry. `join` would remove it.
+  if (existsSync(`${value}/.`)) return `; for a folder of pictures: images:${shown(value)}`;
   const { kind, place } = parseSource(value);
   const near = nearest(kind, sourceKinds);
   if (near === undefined || near === kind) return "";
