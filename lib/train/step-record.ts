@@ -66,7 +66,7 @@ export class StepRecords {
       const empty = Number.isNaN(loss) ? ". A step whose batches have no label that counts has no loss" : "";
       throw new StepsizeError(
         "non-finite",
-        `step ${known.step}: ${what} at learning rate ${known.learningRate}. A lower learning rate, a longer warm-up or` +
+        `step ${known.step}: ${what} at learning rate ${Number(known.learningRate.toPrecision(4))}. A lower learning rate, a longer warm-up or` +
           ` clipping may help; skipping such steps goes on without them${empty}`,
       );
     }

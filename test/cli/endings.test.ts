@@ -56,7 +56,7 @@ test("measurements are written to their file even if the table cannot be printed
     "1",
     "--baseline",
     "loop",
-    "--json",
+    "--out",
     "measured.json",
   ];
   const { child, done } = start(measure, { cwd });

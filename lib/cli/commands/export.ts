@@ -8,7 +8,7 @@ import { writeTorchWeights } from "../../weights/torch-weights.js";
 import { addFlags, addJson, choiceField, type Fields, fromFlags, help, switchField } from "../config/fields.js";
 import { UsageError } from "../failure.js";
 import { print, printJson, tell } from "../output/terminal.js";
-import { count, some } from "../output/text.js";
+import { bytes, count, some } from "../output/text.js";
 import { checkSaved, openSaved, pretrainedField, type SavedModel, savedFields, withRun } from "../saved.js";
 
 const formats = ["safetensors", "onnx"] as const;
@@ -72,7 +72,7 @@ async function exportCommand(run: string | undefined, flags: Record<string, unkn
     const elements = tensors.reduce((sum, { size }) => sum + size, 0);
     const { size } = await stat(out);
     const write = flags["json"] ? tell : print;
-    write(`${out}: ${some(tensors.length, "tensor")}, ${count(elements)} numbers, ${(size / 1e6).toFixed(1)} MB`);
+    write(`${out}: ${some(tensors.length, "tensor")}, ${count(elements)} numbers, ${bytes(size)}`);
     if (flags["json"]) printJson({ checkpoint: saved.path, step: saved.step, to, out, bytes: size });
   } finally {
     await saved.device.close();

@@ -25,8 +25,9 @@ export function bytes(value: number): string {
   return `${Number((value / 1000 ** power).toPrecision(3))} ${units[power - 1]}`;
 }
 
-/** Formats a learning rate or a loss with at most four digits. */
+/** Formats a learning rate or a loss with at most four digits: `0.01234`, `1.5e-6`, `∞`. */
 export function short(value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return "∞";
   if (value === 0 || !Number.isFinite(value)) return String(value);
   const size = Math.abs(value);
   if (size >= 1e-3 && size < 1e5) return String(Number(value.toPrecision(4)));
