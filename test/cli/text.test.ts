@@ -233,5 +233,5 @@ test("generate refuses an image classifier, and predict refuses a text model", a
   expect(seen.stderr).toMatch(/: expected an image classifier, got a text model; use stepsize generate\n$/);
   const validation = await run(["evaluate", "--checkpoint", "images", "--split", "validation"], { cwd });
   expect(validation.code).toBe(2);
-  expect(validation.stderr).toContain("--split: expected test or train for images");
+  expect(validation.stderr).toContain('has (train or test), got "validation"');
 });
