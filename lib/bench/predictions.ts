@@ -54,7 +54,9 @@ export const efficiencies: Readonly<Record<Family, Efficiency>> = {
   convolution: {
     copy: streaming,
     matrix: 0.9 * withCyclesPerMma(3.2),
-    reason: "3.2 instructions per tensor-core instruction; rows of windows are short reads",
+    reason:
+      "3.2 instructions per tensor-core instruction; rows of windows are short reads; the zeros that a first layer " +
+      "multiplies are not counted",
   },
   "convolution, gradient of the images": {
     copy: streaming,

@@ -173,10 +173,13 @@ struct WindowedImages {
   PixelPairs pairs;  // of the rows of a window; without channels if the images are not pairs of pixels
 };
 
-// Whether a chunk is two pixels, and all windows begin at the same pixel of a pair.
+// Whether a chunk can have two pixels.
 template <class T>
+constexpr bool kPairsOfPixels = kChunk<T> == 2 * PixelPairs::kChannels;
+
+// Whether all windows begin at the same pixel of a pair, and pixels have few channels.
 bool fitsPairs(const Record& record, const Shape& x) {
-  return kChunk<T> == 2 * PixelPairs::kChannels && x[3] > 0 && x[3] <= PixelPairs::kChannels && x[2] % 2 == 0 &&
+  return x[3] > 0 && x[3] <= PixelPairs::kChannels && x[2] % 2 == 0 &&
          integer(record, attribute::conv2d::stride) % 2 == 0;
 }
 
@@ -205,8 +208,8 @@ WindowedImages<T> windowsOf(CudaDevice& device, const Record& record, const Tens
                        size(windowWidth));
   };
   index(pixels(x), "pixels");
-  if constexpr (kChunk<T> == 2 * PixelPairs::kChannels)
-    if (fitsPairs<T>(record, x)) {
+  if constexpr (kPairsOfPixels<T>)
+    if (fitsPairs(record, x)) {
       // If the padding is odd, windows begin at the second pixel of a pair, and get a column of zeros before it.
       const PixelPairs window{size(kernelWidth), size(x[3]), padding % 2};
       ChunkRows<T> copy = inPairs(device, images.as<const T>(), x[0] * x[1], PixelPairs{size(x[2]), size(x[3]), 0});
@@ -224,7 +227,7 @@ WindowedImages<T> windowsOf(CudaDevice& device, const Record& record, const Tens
 template <class T>
 ChunkRows<T> weightsFor(CudaDevice& device, const WindowedImages<T>& x, const TensorView& w) {
   const Shape& s = w.shape;
-  if constexpr (kChunk<T> == 2 * PixelPairs::kChannels)
+  if constexpr (kPairsOfPixels<T>)
     if (x.pairs.channels > 0) return inPairs(device, w.as<const T>(), s[0] * s[1], x.pairs);
   return inChunks(device, w.as<const T>(), s[0] * s[1] * s[2], s[3]);
 }
@@ -288,12 +291,13 @@ void conv2dWeightGradient(CudaDevice& device, const Record& record) {
       Transposed<ImageWindows<T>>{images.windows}, DenseResult<T>{c, index(n, "columns")});
   if (!isPadded) return;
   const int elements = index(out.elements(), "weights");
-  if (images.pairs.channels > 0)
-    launch(unpairPixelsKernel<T>, blocksFor(device, elements, kPaddingThreads), kPaddingThreads, 0, device.stream(),
-           out.as<T>(), c, elements, images.pairs, Divider(size(channels)), Divider(images.pairs.width));
-  else
-    launch(unpadRowsKernel<T>, blocksFor(device, elements, kPaddingThreads * kChunk<T>), kPaddingThreads, 0,
-           device.stream(), out.as<T>(), c, elements, Divider(size(channels)), images.windows.shape.channels);
+  if constexpr (kPairsOfPixels<T>)
+    if (images.pairs.channels > 0)
+      return launch(unpairPixelsKernel<T>, blocksFor(device, elements, kPaddingThreads), kPaddingThreads, 0,
+                    device.stream(), out.as<T>(), c, elements, images.pairs, Divider(size(channels)),
+                    Divider(images.pairs.width));
+  launch(unpadRowsKernel<T>, blocksFor(device, elements, kPaddingThreads * kChunk<T>), kPaddingThreads, 0,
+         device.stream(), out.as<T>(), c, elements, Divider(size(channels)), images.windows.shape.channels);
 }
 
 // Calls the launcher for the type of the operands and, for float32, for the products that the device was opened with.

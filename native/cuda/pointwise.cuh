@@ -30,8 +30,10 @@ __global__ void __launch_bounds__(kElementThreads) mapKernel(const T* a, T* out,
 }
 
 // out[i] = f(a[i], b[i])
+//
+// Without the number of blocks, ptxas saves registers in long functions, and loads b only when f needs it.
 template <class T, class F>
-__global__ void __launch_bounds__(kElementThreads) zipKernel(const T* a, const T* b, T* out, int64_t count, F f) {
+__global__ void __launch_bounds__(kElementThreads, 4) zipKernel(const T* a, const T* b, T* out, int64_t count, F f) {
   forElements<kGroup<T>>(count, areAligned(a, b, out), [&](int64_t i, auto elements) {
     constexpr int n = decltype(elements)::kCount;
     float x[n], y[n];
