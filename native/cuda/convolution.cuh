@@ -92,7 +92,8 @@ struct ImageWindows {
 // computes the bytes of a row, this is one instruction, a multiply-add with a sum of 64 bits.
 template <class T>
 __device__ __forceinline__ const T* after(const T* from, int count, unsigned bytes) {
-  return reinterpret_cast<const T*>(reinterpret_cast<uintptr_t>(from) + uint64_t{static_cast<unsigned>(count)} * bytes);
+  return reinterpret_cast<const T*>(reinterpret_cast<const char*>(from) +
+                                    uint64_t{static_cast<unsigned>(count)} * bytes);
 }
 
 // A thread copies the same tap of several windows. It keeps the index of a corner's pixel, which may lie outside.
