@@ -126,6 +126,8 @@ describe.each(onDevices)("measured on %s", async (name, groups) => {
       const stopwatch = new Stopwatch(device);
       const rows = await measure({ device, stopwatch, rounds: 1, shouldContinue: () => true });
       stopwatch.dispose();
+      // A CPU has no products in TF32.
+      if (name === "cpu" && title.name.includes("TF32")) return expect(rows).toEqual([]);
       expect(rows[0]).toMatchObject({ ...title, rounds: 1, predictedMilliseconds: expect.any(Number) });
       for (const { milliseconds, cost } of rows) {
         expect(milliseconds.median).toBeGreaterThan(0);

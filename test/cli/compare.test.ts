@@ -421,7 +421,7 @@ describe("a usage error is reported before anything is created", () => {
     [
       "too many runs by flags",
       ["--final-seeds", many.finalSeeds.join(), "--budgets", many.budgets.join()],
-      "error: study: expected at most 100000 runs, got 105420",
+      "error: the study: expected at most 100000 runs, got 105420",
     ],
   ])("%s", async (_, args, ...words) => {
     writeFileSync(join(cwd, "bad.json"), '{"schedules": ["uba", "cosin"]}');

@@ -104,7 +104,7 @@ function newLocations(study: Study, given: readonly string[]): ReadonlyMap<strin
 
 function labelOf(flags: Readonly<Record<string, unknown>>, file?: string) {
   return ([field, ...rest]: readonly PropertyKey[]): string => {
-    if (field === undefined) return file ?? "study";
+    if (field === undefined) return file ?? "the study";
     if (file !== undefined && !(String(field) in flags)) return `${file}: ${pathInWords([field, ...rest])}`;
     return `${flagOf(String(field))}${typeof rest[0] === "string" ? "." : ""}${pathInWords(rest)}`;
   };
