@@ -34,12 +34,17 @@ struct RowPlace {
       b += index[axis] * axes.strideB[axis];
     }
   }
-  // To the next row.
-  STEPSIZE_INLINE void moveOn(const Broadcast& axes) {
-    for (int axis = axes.rank - 2; axis >= 0; axis--) {
-      a += axes.strideA[axis];
-      b += axes.strideB[axis];
-      if (++index[axis] < axes.sizes[axis]) return;
+  // The rows from here to the end of the last but one axis, at most `most`: each is one stride after the one before.
+  STEPSIZE_INLINE int64_t run(const Broadcast& axes, int64_t most) const {
+    return axes.rank < 2 ? 1 : least(most, axes.sizes[axes.rank - 2] - index[axes.rank - 2]);
+  }
+  // Moves to the row after these, which are at most a run.
+  STEPSIZE_INLINE void skip(const Broadcast& axes, int64_t rows) {
+    for (int axis = axes.rank - 2; axis >= 0; axis--, rows = 1) {
+      a += rows * axes.strideA[axis];
+      b += rows * axes.strideB[axis];
+      index[axis] += rows;
+      if (index[axis] < axes.sizes[axis]) return;
       a -= axes.sizes[axis] * axes.strideA[axis];
       b -= axes.sizes[axis] * axes.strideB[axis];
       index[axis] = 0;
@@ -47,23 +52,30 @@ struct RowPlace {
   }
 };
 
-// out[i] = f(a[i], b[i]) for i from `from` to before `to`. An operand that does not move has one element for all i.
+// out[i] = f(a[i], b[i]) for rows of `count` elements, a stride apart in each operand. An operand that does not move
+// has one element for a row.
 template <class F>
-STEPSIZE_INLINE void mapRow(const float* __restrict__ a, bool movesA, const float* __restrict__ b, bool movesB,
-                            float* __restrict__ out, int64_t from, int64_t to, const F& f) {
+STEPSIZE_INLINE void mapRows(const float* __restrict__ a, int64_t strideA, bool movesA, const float* __restrict__ b,
+                             int64_t strideB, bool movesB, float* __restrict__ out, int64_t rows, int64_t count,
+                             const F& f) {
   if (movesA && movesB) {
-    for (int64_t i = from; i < to; i++) out[i] = f(a[i], b[i]);
+    for (; rows > 0; rows--, a += strideA, b += strideB, out += count)
+      for (int64_t i = 0; i < count; i++) out[i] = f(a[i], b[i]);
   } else if (movesA) {
-    const float value = *b;
-    for (int64_t i = from; i < to; i++) out[i] = f(a[i], value);
+    for (; rows > 0; rows--, a += strideA, b += strideB, out += count) {
+      const float value = *b;
+      for (int64_t i = 0; i < count; i++) out[i] = f(a[i], value);
+    }
   } else {
-    const float value = *a;
-    for (int64_t i = from; i < to; i++) out[i] = f(value, b[i]);
+    for (; rows > 0; rows--, a += strideA, b += strideB, out += count) {
+      const float value = *a;
+      for (int64_t i = 0; i < count; i++) out[i] = f(value, b[i]);
+    }
   }
 }
 
-// out = f(a, b), broadcast. A row of the last axis is a loop over vectors, and the place of the next row is found by
-// additions. Rows that are shorter than a vector gain nothing from it.
+// out = f(a, b), broadcast. A row of the last axis is a loop over vectors. Rows that are shorter than a vector gain
+// nothing from it.
 template <class F>
 STEPSIZE_INLINE void mapBinary(const Invocation& call, const F& f) {
   const float* a = call.input(0).floats();
@@ -77,16 +89,22 @@ STEPSIZE_INLINE void mapBinary(const Invocation& call, const F& f) {
     // A task is a part of a row.
     const int64_t parts = ceilDivide(inner, kChunk);
     parallelFor(call, rows * parts, [&](int64_t task) {
-      const RowPlace place(axes, task / parts);
-      const int64_t from = task % parts * kChunk;
-      mapRow(a + place.a, movesA, b + place.b, movesB, out + task / parts * inner, from, least(inner, from + kChunk),
-             f);
+      const int64_t row = task / parts, from = task % parts * kChunk;
+      const RowPlace place(axes, row);
+      mapRows(a + place.a + (movesA ? from : 0), 0, movesA, b + place.b + (movesB ? from : 0), 0, movesB,
+              out + row * inner + from, 1, least(kChunk, inner - from), f);
     });
   } else {
+    const int64_t strideA = axes.rank < 2 ? 0 : axes.strideA[axes.rank - 2];
+    const int64_t strideB = axes.rank < 2 ? 0 : axes.strideB[axes.rank - 2];
     parallelChunks(call, rows, kChunk / inner, [&](int64_t from, int64_t to) {
       RowPlace place(axes, from);
-      for (int64_t row = from; row < to; row++, place.moveOn(axes))
-        mapRow(a + place.a, movesA, b + place.b, movesB, out + row * inner, 0, inner, f);
+      while (from < to) {
+        const int64_t run = place.run(axes, to - from);
+        mapRows(a + place.a, strideA, movesA, b + place.b, strideB, movesB, out + from * inner, run, inner, f);
+        place.skip(axes, run);
+        from += run;
+      }
     });
   }
 }
