@@ -1,7 +1,7 @@
 // Fingerprints of the files and settings that a product was made from. A product is kept until its fingerprint changes.
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join, relative, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 
 const root = resolve(import.meta.dirname, "..");
 
@@ -20,6 +20,24 @@ export function filesUnder(folder, pattern = /^/) {
     .map((entry) => relative(root, join(entry.parentPath ?? entry.path, entry.name)))
     .filter((file) => pattern.test(file))
     .sort();
+}
+
+/**
+ * A C++ source and the files that it includes by quoted names, directly or not, in a fixed order. Names that are not
+ * found beside the including file, such as those of another platform, are left out.
+ *
+ * @param {string} source a path from the repository's root
+ * @returns {string[]} paths from the repository's root
+ */
+export function withIncludes(source) {
+  const found = new Set([source]);
+  // Files that are added during the loop are visited too.
+  for (const file of found)
+    for (const [, name] of readFileSync(join(root, file), "utf8").matchAll(/^\s*#\s*include\s*"([^"]+)"/gm)) {
+      const included = join(dirname(file), name);
+      if (existsSync(join(root, included))) found.add(included);
+    }
+  return [...found].sort();
 }
 
 /**

@@ -18,7 +18,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { filesUnder, fingerprint } from "./fingerprint.mjs";
+import { fingerprint, withIncludes } from "./fingerprint.mjs";
 import { root } from "./gyp.mjs";
 import { countByName, kernelsIn, loadsTogether, loopsOf } from "./machine-code.mjs";
 import { flags, run } from "./nvcc.mjs";
@@ -67,12 +67,7 @@ const kept = join(root, "node_modules", ".stepsize", "kernels");
 
 /** The path of a report. Its name contains a fingerprint of everything that the report depends on. */
 function pathOf(source, architecture) {
-  const files = [
-    source,
-    "scripts/kernel-report.mjs",
-    "scripts/machine-code.mjs",
-    ...filesUnder("native", /\.(h|cuh|cu)$/),
-  ];
+  const files = ["scripts/kernel-report.mjs", "scripts/machine-code.mjs", ...withIncludes(source)];
   const key = fingerprint(files, architecture, flags, run("nvcc", "--version")).slice(0, 24);
   return join(kept, `${basename(source)}-${architecture}-${key}.json`);
 }

@@ -87,17 +87,24 @@ describe.each(devices)("a device ($label)", (under) => {
     // The emulator is a hundred times slower than a CPU, and a GPU a hundred times faster.
     const size = isCpu ? 500 : under.name === "cuda:emulated" ? 200 : 4096;
     const x = ones(device, [size, size]);
-    for (let i = 0; i < 30; i++) matmul(x, x).dispose();
-    let turns = 0;
-    const turn = () => {
-      turns++;
-      next = setImmediate(turn);
+    /** The turns of the event loop between the calls and the end of their work. */
+    const turnsDuringWork = async () => {
+      for (let i = 0; i < 30; i++) matmul(x, x).dispose();
+      let turns = 0;
+      const turn = () => {
+        turns++;
+        next = setImmediate(turn);
+      };
+      let next = setImmediate(turn);
+      await device.synchronize();
+      clearImmediate(next);
+      return turns;
     };
-    let next = setImmediate(turn);
-    await device.synchronize();
-    clearImmediate(next);
-    // If the calls did the work, the result would be available after one or two turns.
-    expect(turns).toBeGreaterThan(20);
+    // If the calls did the work, the result would be available after one or two turns, every time. On a busy machine the
+    // event loop may get no processor for as long as the work takes, but not every time.
+    let most = 0;
+    for (let attempt = 0; attempt < 100 && most <= 20; attempt++) most = Math.max(most, await turnsDuringWork());
+    expect(most).toBeGreaterThan(20);
     await device.close();
   });
 
