@@ -26,11 +26,11 @@ export function filesUnder(folder, pattern = /^/) {
  * A C++ source and the files that it includes by quoted names, directly or not, in a fixed order. Names that are not
  * found beside the including file, such as those of another platform, are left out.
  *
- * @param {string} source a path from the repository's root
+ * @param {string} source a path from the repository's root, or an absolute one
  * @returns {string[]} paths from the repository's root
  */
 export function withIncludes(source) {
-  const found = new Set([source]);
+  const found = new Set([relative(root, resolve(root, source))]);
   // Files that are added during the loop are visited too.
   for (const file of found)
     for (const [, name] of readFileSync(join(root, file), "utf8").matchAll(/^\s*#\s*include\s*"([^"]+)"/gm)) {
