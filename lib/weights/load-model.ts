@@ -105,11 +105,11 @@ function configOf(path: string, { config }: CheckpointInfo): ModelConfig {
 }
 
 function loadedModel(model: Module, info: CheckpointInfo): LoadedModel {
-  const { config, preprocessing, classes, text, table, step } = info;
+  const { config, preprocessing, classes, fit, text, table, step } = info;
   const preparation = new Preparation(model, preprocessing);
   return {
     model,
-    card: { config, preprocessing, classes, text, table },
+    card: { config, preprocessing, classes, fit, text, table },
     step,
     prepare: (raw) => preparation.apply(raw),
   };

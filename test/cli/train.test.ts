@@ -152,6 +152,7 @@ test("the report is there from the first evaluation on, and says how the run sta
   expect((await run(trainTiny(data, ...more), { cwd, interrupt })).signal).toBe("SIGKILL");
   const page = readFileSync(join(cwd, "a/report.html"), "utf8");
   expect(page).toContain('<span class="badge">running</span>');
+  expect(page).not.toMatch(/stopped ?early/i);
   expect(page).toMatch(/Running: \d+ steps made\./);
   const diverging = trainTiny(data, "--budget", "50", "--optimizer", "sgd", "--run", "b");
   const diverged = await run([...diverging, "--max-lr", "1e20"], { cwd });

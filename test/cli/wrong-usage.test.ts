@@ -102,6 +102,7 @@ const cases: Readonly<Record<string, readonly (readonly [line: string, message: 
     ["train --config /no/such.json", "cannot be read"],
     ["find-lr --from 1 --to 0.1", "--to: expected a number above --from, which is 1, got"],
     ["find-lr --schedule uba", "unknown option '--schedule'"],
+    ["find-lr --tensorboard", "unknown option '--tensorboard'"],
     ["evaluate", "--checkpoint: expected"],
   ],
   "of the program": [

@@ -36,6 +36,7 @@ const withoutSweep = [
   "evaluationItems",
   "keep",
   "patience",
+  "tensorboard",
 ];
 
 /** The settings of `train` that a sweep takes. */

@@ -373,7 +373,7 @@ export class TrainRun {
     };
   }
 
-  #result(status: RunResult["status"]): RunResult {
+  #result<S extends RunSoFar["status"]>(status: S): Omit<RunSoFar, "status"> & { readonly status: S } {
     const { config, parts, folder } = this.#options;
     const last = this.#metrics.at(-1);
     const seconds = last?.seconds ?? 0;
@@ -414,7 +414,7 @@ export class TrainRun {
   async #reportSoFar(): Promise<void> {
     const began = performance.now();
     if (began < this.#nextReport) return;
-    await this.#writeReport({ ...this.#result("completed"), status: "running" });
+    await this.#writeReport(this.#result("running"));
     this.#nextReport = performance.now() + reportPause * (performance.now() - began);
   }
 
