@@ -45,8 +45,7 @@ export function createInput(device: Device, input: CaseInput, salt: number, opti
   let values = input.values(salt);
   if (options.magnitudes) values = values.map(Math.abs);
   if (options.tf32 && salt < 2) values = values.map(options.tf32 === "exactly" ? roundedToTf32 : withDigitsBelow);
-  const given = values;
-  return tensor(device, given, shape, { dtype: dtype === "stored" ? options.storage : dtype });
+  return tensor(device, values, shape, { dtype: dtype === "stored" ? options.storage : dtype });
 }
 
 /** Rounds a number to the 11 significant bits of TF32. */

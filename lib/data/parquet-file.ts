@@ -26,10 +26,12 @@ export async function openParquet(path: string): Promise<TableSource> {
 }
 
 async function* rowsOf(path: string, columns: readonly string[]): AsyncGenerator<readonly TableRow[], void, undefined> {
-  const ranges = await withScan(path, async (scan) => scan.ranges);
+  const { ranges, metadata } = await withScan(path, async (scan) => scan);
   for (const { rowStart, rowEnd } of ranges) {
-    const values = await withScan(path, (scan) =>
-      Promise.all(columns.map((column) => scan.readColumn({ column, rowStart, rowEnd }))),
+    const values = await withScan(
+      path,
+      (scan) => Promise.all(columns.map((column) => scan.readColumn({ column, rowStart, rowEnd }))),
+      metadata,
     );
     for (let first = rowStart; first < rowEnd; first += blockRows) {
       const length = Math.min(blockRows, rowEnd - first);
@@ -57,8 +59,15 @@ function cellOf(value: unknown): Cell | undefined {
   return undefined;
 }
 
-/** Opens a file for one use, so that no file stays open while the caller does other work. */
-async function withScan<T>(path: string, use: (scan: ParquetScan) => Promise<T>): Promise<T> {
+/**
+ * Opens a file for one use, so that no file stays open while the caller does other work. `metadata` is that of an earlier
+ * use; without it the end of the file is parsed.
+ */
+async function withScan<T>(
+  path: string,
+  use: (scan: ParquetScan) => Promise<T>,
+  metadata?: ParquetScan["metadata"],
+): Promise<T> {
   const { file, size } = await openData(path);
   try {
     const buffer: AsyncBuffer = {
@@ -69,7 +78,7 @@ async function withScan<T>(path: string, use: (scan: ParquetScan) => Promise<T>)
         return bytes;
       },
     };
-    return await use(await parquetScan({ file: buffer, compressors }));
+    return await use(await parquetScan({ file: buffer, compressors, ...(metadata && { metadata }) }));
   } catch (cause) {
     if (isError(cause) && cause.name === "StepsizeError") throw cause;
     const reason = shown(messageOf(cause), 200);

@@ -79,11 +79,6 @@ export class RowEncoder {
     this.#classes = new Map(classes.map((name, i) => [name, i]));
   }
 
-  /** Whether the table has the target. */
-  get hasTarget(): boolean {
-    return this.#target >= 0;
-  }
-
   /** Columns with texts that the training rows did not have, with the number of such cells. */
   get unseen(): ReadonlyMap<string, number> {
     return new Map(this.#columns.flatMap(({ column, unseen }) => (unseen > 0 ? [[column.name, unseen]] : [])));

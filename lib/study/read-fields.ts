@@ -3,7 +3,7 @@ import { describe, StepsizeError } from "../errors.js";
 import { itemAt } from "../lookup.js";
 import { suggestion } from "../nearest.js";
 import { shown } from "../quoting.js";
-import { tableOptionNames } from "../tasks/index.js";
+import { readOptionNames } from "../tasks/index.js";
 
 /** Names a field in an error message by where its value came from, such as `study.json: budgets[0]`. */
 export type Label = (path: readonly PropertyKey[]) => string;
@@ -45,11 +45,11 @@ export function readFields<T extends Record<string, z.ZodType>>(
   );
 }
 
-const tableOptions = tableOptionNames.filter((name) => name !== "testData");
+const readOptions = readOptionNames.filter((name) => name !== "onError" && name !== "testData");
 
 /** Fields of nested objects, for hints. */
 const knownAt: Readonly<Record<string, readonly string[]>> = {
-  data: ["source", "name", "classes", "context", "size", "fit", "channels", ...tableOptions],
+  data: ["source", "name", ...readOptions],
   optimizers: ["name", "weightDecay", "momentum", "clipNorm", "peakLearningRates", "uba"],
   uba: ["peakLearningRates", "phi"],
 };

@@ -17,6 +17,7 @@ import * as models from "../models/index.js";
 import { crossEntropy } from "../nn/index.js";
 import { isInt32Array } from "../realms.js";
 import type { ModelCard } from "../weights/index.js";
+import { evaluationBatches } from "./evaluation-batches.js";
 import type {
   GivenReadOptions,
   ReadOption,
@@ -201,11 +202,6 @@ async function openImages(kind: ImageKind, place: string, options: TaskOptions):
 /** Number of items per batch of an evaluation. */
 const evaluationSize = 250;
 
-/** Returns `count` indices below `length`, evenly spread. */
-function evenlySpread(count: number, length: number): number[] {
-  return Array.from({ length: count }, (_, i) => Math.floor((i * length) / count));
-}
-
 class ImageTask implements Task {
   readonly name: string;
   readonly unit = "images";
@@ -258,8 +254,7 @@ class ImageTask implements Task {
   evaluationBatches(split: SplitName, maxItems = Number.POSITIVE_INFINITY): BatchSource {
     const whole = this.#parts[split];
     if (!whole) throw new StepsizeError("invalid-state", `${this.name}: there is no ${split} split`);
-    const part = maxItems < whole.length ? whole.subset(evenlySpread(maxItems, whole.length)) : whole;
-    return part.batches({ size: Math.min(evaluationSize, part.length), shuffle: false });
+    return evaluationBatches(whole, maxItems, evaluationSize);
   }
 
   async fingerprint(): Promise<string> {

@@ -37,5 +37,4 @@ export {
   type TaskKind,
   type TaskOptions,
   type TrainingBatchOptions,
-  tableOptionNames,
 } from "./task.js";

@@ -8,6 +8,7 @@ import type * as models from "../models/index.js";
 import { crossEntropy, type Loss, meanSquaredError } from "../nn/index.js";
 import { isInt32Array } from "../realms.js";
 import type { ModelCard } from "../weights/index.js";
+import { evaluationBatches } from "./evaluation-batches.js";
 import {
   type ReadOption,
   type SplitLengths,
@@ -97,11 +98,7 @@ class TableTask implements Task {
   }
 
   evaluationBatches(split: SplitName, maxItems = Number.POSITIVE_INFINITY): BatchSource {
-    const whole = this.#part(split);
-    const count = Math.min(maxItems, whole.length);
-    const evenly = Array.from({ length: count }, (_, i) => Math.floor((i * whole.length) / count));
-    const part = count < whole.length ? whole.subset(evenly) : whole;
-    return part.batches({ size: Math.min(evaluationSize, part.length), shuffle: false });
+    return evaluationBatches(this.#part(split), maxItems, evaluationSize);
   }
 
   async fingerprint(): Promise<string> {

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
+import { compareNames } from "../report/compare-names.js";
 import type { FolderMessage, RunRow, StudyRow } from "./messages.js";
 import { RunView } from "./run-view.js";
 import { StudyView } from "./study-view.js";
@@ -154,11 +155,4 @@ export class FolderView {
         await this.#scanFolder(join(path, entry.name), depth + 1, found);
     return true;
   }
-}
-
-const collator = new Intl.Collator("en", { numeric: true });
-
-/** Compares names so that 10 comes after 9. */
-export function compareNames(a: string, b: string): number {
-  return collator.compare(a, b);
 }

@@ -55,8 +55,9 @@ export class JsonTail {
       return this.#forget(sink);
     }
     try {
-      const { size, ino, isRegular } = await file.stat().then((found) => ({ ...found, isRegular: found.isFile() }));
-      if (!isRegular) return false;
+      const found = await file.stat();
+      if (!found.isFile()) return false;
+      const { size, ino } = found;
       let changed = false;
       if (ino !== this.#inode || size < this.#offset || !(await this.#isUnchanged(file))) changed = this.#forget(sink);
       this.#inode = ino;

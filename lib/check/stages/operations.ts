@@ -49,16 +49,10 @@ async function checkInTf32(
   checks: OperationChecks,
   one: OperationCase,
 ): Promise<Finding> {
+  const opened = open({ float32Products: "tf32" });
   if (device.name !== "cpu")
-    return checkOperation(
-      { device: await open({ float32Products: "tf32" }), reference },
-      operation,
-      checks,
-      one,
-      "float32",
-      true,
-    );
-  const problem = await open({ float32Products: "tf32" }).then(() => undefined, messageOf);
+    return checkOperation({ device: await opened, reference }, operation, checks, one, "float32", true);
+  const problem = await opened.then(() => undefined, messageOf);
   return problem?.startsWith("float32Products: ") ? {} : { fault: "wrong", message: `TF32 on a CPU: ${problem}` };
 }
 

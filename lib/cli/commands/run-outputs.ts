@@ -143,9 +143,10 @@ export class Predictions {
         const cell = label * length + predicted;
         this.#confusion[cell] = (this.#confusion[cell] ?? 0) + 1;
       }
+      if (predicted === label) continue;
       const probability = softmaxAt(row, label);
       const threshold = this.#worst.length < worstCount ? 1 : (this.#worst.at(-1)?.probability ?? 1);
-      if (predicted === label || !(probability < threshold)) continue;
+      if (!(probability < threshold)) continue;
       this.#insert({ item: first + i, label, predicted, probability, image: pictureOf(inputs, i) });
     }
   }

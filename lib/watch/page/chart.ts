@@ -1,6 +1,6 @@
 import uPlot from "uplot";
 import { headingOf } from "../../report/labels.js";
-import { make, setText } from "./dom.js";
+import { make, setText, tableParts } from "./dom.js";
 import { compact, count, duration, number } from "./format.js";
 import { type Look, resolved } from "./palette.js";
 
@@ -267,25 +267,7 @@ export class Chart {
       const values = [y[0], lowest, highest, y.at(-1)].map((value) => this.#format(value ?? Number.NaN));
       return [label, ...values, this.#formatX(x.at(-1) ?? 0)];
     });
-    this.#table.replaceChildren(
-      make(
-        "thead",
-        {},
-        make("tr", {}, ...head.map((name, i) => make("th", { scope: "col", class: i > 0 && "number" }, name))),
-      ),
-      make(
-        "tbody",
-        {},
-        ...rows.map(([label = "", ...cells]) =>
-          make(
-            "tr",
-            {},
-            make("th", { scope: "row" }, label),
-            ...cells.map((cell) => make("td", { class: "number" }, cell)),
-          ),
-        ),
-      ),
-    );
+    this.#table.replaceChildren(...tableParts(head, rows));
   }
 }
 

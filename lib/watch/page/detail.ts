@@ -72,8 +72,7 @@ export class Detail {
       this.#predictions.replaceChildren();
       this.#samples.replaceChildren();
     }
-    const { version: _, steps: __, ...facts } = row;
-    const shown = JSON.stringify([facts.name, facts.state, facts.error, facts.settings, facts.hasReport]);
+    const shown = JSON.stringify([row.name, row.state, row.error, row.settings, row.hasReport]);
     if (shown !== this.#shown) {
       this.#shown = shown;
       this.#fill(row);

@@ -19,6 +19,16 @@ function setAttributes(element: Element, attributes: Attributes): void {
     if (value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : String(value));
 }
 
+/** Makes the head and the body of a table. The first cell of a row names the row; the others are numbers. */
+export function tableParts(head: readonly string[], rows: readonly (readonly string[])[]): HTMLElement[] {
+  const headings = head.map((name, i) => make("th", { scope: "col", class: i > 0 && "number" }, name));
+  const lines = rows.map(([name = "", ...cells]) => {
+    const numbers = cells.map((cell) => make("td", { class: "number" }, cell));
+    return make("tr", {}, make("th", { scope: "row" }, name), ...numbers);
+  });
+  return [make("thead", {}, make("tr", {}, ...headings)), make("tbody", {}, ...lines)];
+}
+
 const svgNamespace = "http://www.w3.org/2000/svg";
 
 /** Makes an SVG element. */

@@ -1,3 +1,4 @@
+import { compareNames } from "../../report/compare-names.js";
 import type { FolderMessage, RunRow, StudyRow } from "../messages.js";
 import { Chart, type ChartOptions, type ChartView, type Line, type Zoom } from "./chart.js";
 import { CurveStore, evaluationLine, type LineOptions, lineOf } from "./curves.js";
@@ -6,7 +7,7 @@ import { byId, make, setText } from "./dom.js";
 import { bytes, compact, count, number, percent, percentTick, some } from "./format.js";
 import { type Look, lookOf } from "./palette.js";
 import { Studies } from "./studies.js";
-import { compareNames, differencesOf, type RowView, RunTable, stateWords } from "./table.js";
+import { differencesOf, type RowView, RunTable, stateWords } from "./table.js";
 
 /** Number of runs that are shown in the curves when the page opens: the newest. */
 const shownAtFirst = 8;

@@ -1,6 +1,6 @@
 import type { StudyCurve, StudyRow } from "../messages.js";
 import { Chart, type ChartView, type Line } from "./chart.js";
-import { make, setText } from "./dom.js";
+import { make, setText, tableParts } from "./dom.js";
 import { count, none, number, percent, some } from "./format.js";
 import { lookOf } from "./palette.js";
 
@@ -131,23 +131,7 @@ export class Studies {
     });
     this.#table.replaceChildren(
       make("caption", { class: "hidden" }, "Runs of the study per schedule, with losses on the validation split"),
-      make(
-        "thead",
-        {},
-        make("tr", {}, ...head.map((name, i) => make("th", { scope: "col", class: i > 0 && "number" }, name))),
-      ),
-      make(
-        "tbody",
-        {},
-        ...rows.map(([name = "", ...cells]) =>
-          make(
-            "tr",
-            {},
-            make("th", { scope: "row" }, name),
-            ...cells.map((cell) => make("td", { class: "number" }, cell)),
-          ),
-        ),
-      ),
+      ...tableParts(head, rows),
     );
   }
 }

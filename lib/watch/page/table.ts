@@ -1,3 +1,4 @@
+import { compareNames } from "../../report/compare-names.js";
 import { labelOf } from "../../report/labels.js";
 import type { RunRow, RunState } from "../messages.js";
 import { make, setText } from "./dom.js";
@@ -240,13 +241,6 @@ function sortValue(row: RunRow, key: string): number | string | null {
   if (key === "name") return row.name;
   if (key === "state") return stateWords[row.state];
   return columns.find((column) => column.key === key)?.value(row) ?? null;
-}
-
-const collator = new Intl.Collator("en", { numeric: true });
-
-/** Compares names so that 10 comes after 9. */
-export function compareNames(a: string, b: string): number {
-  return collator.compare(a, b);
 }
 
 /** Settings that say nothing about the training. */
