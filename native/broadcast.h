@@ -25,9 +25,10 @@ STEPSIZE_INLINE bool broadcastShapes(const Shape& a, const Shape& b, Shape& resu
   return true;
 }
 
-// The axes of a broadcast result, and how far a step along each moves in the operands, in elements: 0 if the operand
-// repeats. Neighbouring axes along which both operands behave alike are one axis here, so equal shapes have one axis,
-// and a vector that is added to each row of a matrix has two. Axes of size 1 are left out. There is at least one axis.
+// The axes of a broadcast result, the last one first, and how far a step along each moves in the operands, in elements:
+// 0 if the operand repeats. Neighbouring axes along which both operands behave alike are one axis here, so equal shapes
+// have one axis, and a vector that is added to each row of a matrix has two. Axes of size 1 are left out. There is at
+// least one axis.
 struct Broadcast {
   int rank = 0;
   int64_t sizes[kMaxRank] = {};
@@ -37,7 +38,6 @@ struct Broadcast {
   // The shapes must have a broadcast shape.
   STEPSIZE_INLINE Broadcast(const Shape& a, const Shape& b) {
     const int axes = a.rank > b.rank ? a.rank : b.rank;
-    // From the last axis to the first one, so that the strides are known. The order is reversed at the end.
     int64_t stepA = 1, stepB = 1;
     for (int i = 0; i < axes; i++) {
       const int64_t ofA = sizeFromLast(a, i), ofB = sizeFromLast(b, i), size = ofA == 1 ? ofB : ofA;
@@ -58,29 +58,17 @@ struct Broadcast {
       sizes[0] = strideA[0] = strideB[0] = 1;
       rank = 1;
     }
-    for (int i = 0, j = rank - 1; i < j; i++, j--) {
-      exchange(sizes[i], sizes[j]);
-      exchange(strideA[i], strideA[j]);
-      exchange(strideB[i], strideB[j]);
-    }
   }
 
   // The size of the last axis, along which both operands move by 1 or repeat.
-  STEPSIZE_INLINE int64_t inner() const { return sizes[rank - 1]; }
-  STEPSIZE_INLINE bool movesInnerA() const { return strideA[rank - 1] != 0; }
-  STEPSIZE_INLINE bool movesInnerB() const { return strideB[rank - 1] != 0; }
+  STEPSIZE_INLINE int64_t inner() const { return sizes[0]; }
+  STEPSIZE_INLINE bool movesInnerA() const { return strideA[0] != 0; }
+  STEPSIZE_INLINE bool movesInnerB() const { return strideB[0] != 0; }
   // The number of rows, each with the elements of the last axis.
   STEPSIZE_INLINE int64_t rows() const {
     int64_t count = 1;
-    for (int axis = 0; axis < rank - 1; axis++) count *= sizes[axis];
+    for (int axis = 1; axis < rank; axis++) count *= sizes[axis];
     return count;
-  }
-
- private:
-  STEPSIZE_INLINE static void exchange(int64_t& a, int64_t& b) {
-    const int64_t old = a;
-    a = b;
-    b = old;
   }
 };
 

@@ -88,10 +88,9 @@ struct BroadcastAxes {
 
   explicit BroadcastAxes(const Broadcast& axes) : rank(axes.rank), sizes(), strideA(), strideB() {
     for (int i = 0; i < rank; i++) {
-      const int axis = rank - 1 - i;
-      sizes[i] = Divider(static_cast<int>(axes.sizes[axis]));
-      strideA[i] = static_cast<int>(axes.strideA[axis]);
-      strideB[i] = static_cast<int>(axes.strideB[axis]);
+      sizes[i] = Divider(static_cast<int>(axes.sizes[i]));
+      strideA[i] = static_cast<int>(axes.strideA[i]);
+      strideB[i] = static_cast<int>(axes.strideB[i]);
     }
   }
 

@@ -27,7 +27,7 @@ struct RowPlace {
   int64_t index[kMaxRank] = {};  // of the row along each axis
 
   STEPSIZE_INLINE RowPlace(const Broadcast& axes, int64_t row) {
-    for (int axis = axes.rank - 2; axis >= 0; axis--) {
+    for (int axis = 1; axis < axes.rank; axis++) {
       index[axis] = row % axes.sizes[axis];
       row /= axes.sizes[axis];
       a += index[axis] * axes.strideA[axis];
@@ -36,11 +36,11 @@ struct RowPlace {
   }
   // The rows from here to the end of the last but one axis, at most `most`: each is one stride after the one before.
   STEPSIZE_INLINE int64_t run(const Broadcast& axes, int64_t most) const {
-    return axes.rank < 2 ? 1 : least(most, axes.sizes[axes.rank - 2] - index[axes.rank - 2]);
+    return axes.rank < 2 ? 1 : least(most, axes.sizes[1] - index[1]);
   }
   // Moves to the row after these, which are at most a run.
   STEPSIZE_INLINE void skip(const Broadcast& axes, int64_t rows) {
-    for (int axis = axes.rank - 2; axis >= 0; axis--, rows = 1) {
+    for (int axis = 1; axis < axes.rank; axis++, rows = 1) {
       a += rows * axes.strideA[axis];
       b += rows * axes.strideB[axis];
       index[axis] += rows;
@@ -95,8 +95,8 @@ STEPSIZE_INLINE void mapBinary(const Invocation& call, const F& f) {
               out + row * inner + from, 1, least(kChunk, inner - from), f);
     });
   } else {
-    const int64_t strideA = axes.rank < 2 ? 0 : axes.strideA[axes.rank - 2];
-    const int64_t strideB = axes.rank < 2 ? 0 : axes.strideB[axes.rank - 2];
+    const int64_t strideA = axes.strideA[1];
+    const int64_t strideB = axes.strideB[1];
     parallelChunks(call, rows, kChunk / inner, [&](int64_t from, int64_t to) {
       RowPlace place(axes, from);
       while (from < to) {
